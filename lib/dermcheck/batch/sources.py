@@ -1,0 +1,144 @@
+"""From an input file to pixels: tells photographs, other images and everything else apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from pydicom import Dataset
+from pydicom.uid import UID
+
+from dermcheck.dicom.photo_import import PhotoDetails, photo_to_dicom
+from dermcheck.dicom.photograph import read_photograph
+from dermcheck.dicom.pictures import read_picture
+from dermcheck.dicom.pixels import RGBImage
+from dermcheck.dicom.sop_classes import is_photograph
+
+__all__ = ["FileKind", "SourceImage", "file_kind", "open_dicom", "open_photo", "skipped_class"]
+
+_DICOM_SUFFIXES: Final = frozenset({".dcm", ".dicom", ".dic", ".ima"})
+_PHOTO_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff"})
+# Pictures that are not read are failures, not skipped: whoever sees only a count would miss them.
+_OTHER_PICTURE_SUFFIXES: Final = frozenset(
+    {".avif", ".bmp", ".cr2", ".cr3", ".dng", ".gif", ".heic", ".heif", ".jp2", ".nef", ".arw", ".webp"}
+)
+_PHOTO_SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+_TIFF_SIGNATURES: Final = (b"II*\0", b"MM\0*")
+_NEWER_CLASSES: Final = {  # which pydicom 3.0 does not know (PS3.4 Table B.5-1, editions 2024 and 2025)
+    "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage",
+    "1.2.840.10008.5.1.4.1.1.66.8": "Height Map Segmentation Storage",
+}
+_PREAMBLE_BYTES: Final = 128
+_BARE_DICOM: Final = tuple(
+    group + element
+    for group, elements in (
+        (b"\x02\0", (b"\0\0", b"\x01\0", b"\x02\0")),  # file meta information without preamble
+        (b"\x08\0", (b"\0\0", b"\x01\0", b"\x05\0", b"\x06\0", b"\x08\0", b"\x12\0", b"\x14\0", b"\x16\0")),
+    )
+    for element in elements
+)
+"""First bytes of a data set without the Part 10 preamble, little endian, as old exports write it."""
+
+
+class FileKind(Enum):
+    """What a file seems to be, before it is read."""
+
+    DICOM = "dicom"
+    PHOTO = "photo"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """One photograph ready for prediction."""
+
+    pixels: RGBImage
+    dataset: Dataset | None
+    """What DICOM results refer to; None for a photo when no DICOM results are wanted."""
+    wrapped: bool = False
+    """Whether `dataset` was made here from a photo, and so exists nowhere else."""
+
+
+def file_kind(path: Path) -> FileKind:
+    """Tell by the first bytes, else by the suffix, how to read a file.
+
+    The bytes decide first, as DICOM files often have no suffix or a wrong one. A suffix that promises
+    an image makes the file one even if its bytes do not: it then fails when read, with a reason.
+    TIFF's signature alone does not make a photo, as cameras' raw files begin with it too.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    """
+    with path.open("rb") as file:
+        start = file.read(_PREAMBLE_BYTES + 4)
+    suffix = path.suffix.casefold()
+    if start[_PREAMBLE_BYTES:] == b"DICM":
+        return FileKind.DICOM
+    if start.startswith(_PHOTO_SIGNATURES) or (start.startswith(_TIFF_SIGNATURES) and not suffix):
+        return FileKind.PHOTO
+    if suffix in _DICOM_SUFFIXES:
+        return FileKind.DICOM
+    if suffix in _PHOTO_SUFFIXES or suffix in _OTHER_PICTURE_SUFFIXES:
+        return FileKind.PHOTO
+    return FileKind.DICOM if start.startswith(_BARE_DICOM) else FileKind.OTHER
+
+
+def skipped_class(header: Dataset) -> str | None:
+    """Name the SOP class of an object that is passed over; None if it is to be read as an image.
+
+    SEG, SR, PDF, presentation states, radiotherapy plans, DICOMDIR and the like are no images. CT, MR,
+    ultrasound or video are images, only not photographs: reading them fails with a reason.
+
+    Parameters
+    ----------
+    header
+        With or without its pixel data.
+
+    >>> from pydicom import examples
+    >>> skipped_class(examples.ct) is None, skipped_class(examples.rt_plan)
+    (True, 'RT Plan Storage')
+    """
+    meta = getattr(header, "file_meta", Dataset())  # a DICOMDIR says only there what it is (PS3.10 8.6)
+    sop_class = UID(str(header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID", "")))
+    if not sop_class or is_photograph(header):
+        return None
+    if sop_class in _NEWER_CLASSES:
+        return _NEWER_CLASSES[sop_class]
+    if sop_class.is_private or sop_class.name == sop_class:  # unknown to the standard as installed
+        return "unknown DICOM object" if "Rows" not in header else None
+    return None if "Image Storage" in sop_class.name else sop_class.name
+
+
+def open_dicom(path: Path) -> SourceImage:
+    """Read and decode one DICOM photograph.
+
+    Raises
+    ------
+    UnreadableImageError
+        With the sentence for the user; `NotAPhotographError` for CT, MR, video and the like.
+    """
+    photograph = read_photograph(path)
+    return SourceImage(photograph.pixels, photograph.dataset)
+
+
+def open_photo(path: Path, *, as_dicom: bool) -> SourceImage:
+    """Read and decode one JPEG, PNG or TIFF photo.
+
+    Parameters
+    ----------
+    as_dicom
+        Also wrap it as DICOM, for results that must refer to an instance.
+
+    Raises
+    ------
+    UnreadableImageError
+        With the sentence for the user.
+    """
+    pixels = read_picture(path)
+    if not as_dicom:
+        return SourceImage(pixels, dataset=None)
+    return SourceImage(pixels, photo_to_dicom(path, PhotoDetails()), wrapped=True)

@@ -1,0 +1,1 @@
+"""One module a command of `dermcheck`; each offers `register(subparsers)`."""

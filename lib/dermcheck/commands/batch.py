@@ -1,0 +1,175 @@
+"""`dermcheck batch`: predict over a folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dermcheck.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from dermcheck.batch import BatchSettings, Tally
+
+__all__ = ["register", "run"]
+
+_DESCRIPTION = """\
+Predict every photograph of a folder (DICOM, JPEG, PNG, TIFF; folders inside it too).
+Research use only; not a medical device.
+
+Always written to DIR:
+  predictions.csv  ISIC 2018 Task 3 format: image and its seven calibrated probabilities
+  failures.csv     image and reason, for files that could not be predicted
+"""
+_EPILOG = """\
+An image is called by its file stem, a DICOM image by its SOPInstanceUID. Where a stem
+occurs twice, the later image is called by its path inside INPUT. DICOM objects that
+are no images (SEG, SR, PDF ...) and files of other kinds are skipped and counted.
+
+Stopped or killed, the same command goes on where it was. A finished one predicts only
+what is new or has changed, and tries failures again.
+
+Exit status: 0 all predicted, 1 some files failed or the work could not be done,
+2 wrong arguments, 130 stopped.
+
+Example:
+  dermcheck batch photos/ --output results/ --masks png --dicom
+"""
+_SECONDS_BETWEEN_LOG_LINES = 10.0
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "batch",
+        help="predict over a folder of DICOM files and photos",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("input", metavar="INPUT", help="a folder, or one file")
+    parser.add_argument("--output", metavar="DIR", required=True, type=Path, help="folder for the results")
+    parser.add_argument(
+        "--masks", choices=["png"], help="also write masks/<image>_segmentation.png (0 and 255, full size)"
+    )
+    parser.add_argument(
+        "--dicom", action="store_true", help="also write dicom/<image>.seg.dcm and .sr.dcm (SEG and SR)"
+    )
+    parser.add_argument(
+        "--models",
+        metavar="DIR",
+        type=Path,
+        help="folder with the models `classifier` and `outliner` (default: those that come with DermCheck)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON, and no progress bar")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the batch and print its summary."""
+    if "://" in arguments.input and not Path(arguments.input).exists():
+        raise ArgumentError(
+            f"{arguments.input}: an archive's address cannot be read yet. Export its photographs to a folder "
+            "and name the folder."
+        )
+    from dermcheck.batch import BatchSettings, run_batch
+    from dermcheck.networks.checkpoint import REFERENCE_MODELS
+
+    settings = BatchSettings(
+        source=Path(arguments.input),
+        output=arguments.output,
+        models=arguments.models or REFERENCE_MODELS,
+        masks=arguments.masks == "png",
+        dicom=arguments.dicom,
+    )
+    started = time.monotonic()
+    with _Progress(shown=not arguments.json) as progress:
+        try:
+            tally = run_batch(settings, progress.show)
+        except KeyboardInterrupt:
+            progress.close()
+            print(_stopped(progress.tally), file=sys.stderr)
+            return 130
+    seconds = time.monotonic() - started
+    print(_as_json(settings, tally, seconds) if arguments.json else _in_words(settings, tally))
+    return 1 if tally.failed else 0
+
+
+class _Progress:
+    """A bar of this run's photographs on stderr: done, to do, images/s and failures.
+
+    What earlier runs did, and what is skipped, is taken off the total: neither costs time, and
+    counting it would promise an end that is far too early.
+    """
+
+    def __init__(self, *, shown: bool) -> None:
+        from tqdm import tqdm
+
+        self.tally: Tally | None = None
+        self._bar = tqdm(
+            unit="image",
+            desc="predicting",
+            disable=not shown,
+            mininterval=0.1 if sys.stderr.isatty() else _SECONDS_BETWEEN_LOG_LINES,
+        )
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the bar as it stands and go to a new line."""
+        self._bar.close()
+
+    def show(self, tally: Tally) -> None:
+        """Bring the bar up to date."""
+        self.tally = tally
+        self._bar.total = tally.files - tally.already - tally.skipped.total()
+        self._bar.set_postfix(failures=tally.failed, refresh=False)
+        self._bar.update(tally.predicted + tally.failed - self._bar.n)
+
+
+def _stopped(tally: Tally | None) -> str:
+    done = f" after {_count(tally.predicted, 'image')}" if tally else ""
+    return f"dermcheck: stopped{done}. Run the same command again: it goes on where it stopped."
+
+
+def _in_words(settings: BatchSettings, tally: Tally) -> str:
+    words = _count(tally.predicted + tally.already, "image") + " predicted"
+    if tally.already:
+        words += f" ({tally.already} of them by an earlier run)"
+    words += f", {_count(tally.failed, 'failure')}"
+    if tally.skipped:
+        reasons = ", ".join(f"{number} × {reason}" for reason, number in sorted(tally.skipped.items()))
+        words += f", {tally.skipped.total()} skipped ({reasons})"
+    words += f". Results: {settings.output}"
+    if tally.failed:
+        words += f"\nWhat failed, and why: {settings.output / 'failures.csv'}"
+    return words
+
+
+def _as_json(settings: BatchSettings, tally: Tally, seconds: float) -> str:
+    return json.dumps(
+        {
+            "input": str(settings.source),
+            "output": str(settings.output),
+            "images": tally.predicted + tally.already,
+            "predicted": tally.predicted,
+            "already_predicted": tally.already,
+            "failures": tally.failed,
+            "skipped": dict(sorted(tally.skipped.items())),
+            "seconds": round(seconds, 3),
+            "images_per_second": round(tally.predicted / seconds, 3),
+        },
+        indent=2,
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,79 @@
+"""Where DermCheck keeps what can be rebuilt: indexes and viewers' copies, never the studies themselves.
+
+The only module that reads the environment for it. The cache holds copies of patients' photographs,
+so it is made readable by its owner alone.
+"""
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from dermcheck.errors import ArgumentError, StorageError
+
+__all__ = ["CACHE_VARIABLE", "cache_root", "is_url", "studies_cache"]
+
+CACHE_VARIABLE: Final = "DERMCHECK_CACHE"
+"""Environment variable that names another cache folder."""
+
+
+def is_url(location: str | Path) -> bool:
+    """Tell whether studies are at a DICOMweb address rather than in a folder.
+
+    >>> is_url("https://pacs.example/dicom-web"), is_url("studies")
+    (True, False)
+    """
+    return str(location).casefold().startswith(("http://", "https://"))
+
+
+def cache_root(cache: Path | None = None) -> Path:
+    """Return the cache folder: the argument, else `CACHE_VARIABLE`, else the platform's own place."""
+    if cache is not None:
+        return cache.expanduser().absolute()
+    if named := os.environ.get(CACHE_VARIABLE):
+        return Path(named).expanduser().absolute()
+    return _platform_cache() / "dermcheck"
+
+
+def _platform_cache() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG base directory specification: a relative path counts as unset.
+    return Path(named) if Path(named).is_absolute() else Path.home() / ".cache"
+
+
+def studies_cache(location: str | Path, cache: Path | None = None) -> Path:
+    """Make and return the folder that holds the cache of one studies folder or archive.
+
+    Its name starts like the studies' own and ends with a digest of the whole location, so two
+    folders of one name never share it.
+
+    Raises
+    ------
+    ArgumentError
+        If it would lie inside the studies folder, where its files would be taken for studies.
+    StorageError
+        If it cannot be made.
+    """
+    where = str(location).rstrip("/") if is_url(location) else os.path.realpath(location)
+    root = Path(os.path.realpath(cache_root(cache)))
+    if not is_url(location) and root.is_relative_to(where):
+        raise ArgumentError(
+            f"{root}: the cache lies inside the studies folder, expected a place outside it. "
+            f"Set {CACHE_VARIABLE} to another folder."
+        )
+    digest = hashlib.sha256(os.fsencode(where)).hexdigest()[:16]
+    stem = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in Path(where).name)
+    folder = root / f"{stem[:32]}-{digest}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: the cache folder cannot be made ({error.strerror}). "
+            f"Make it writable or set {CACHE_VARIABLE} to another folder."
+        ) from error
+    return folder

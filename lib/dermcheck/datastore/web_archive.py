@@ -1,0 +1,244 @@
+"""An archive (PACS) with DICOMweb behind the same methods as a studies folder.
+
+Lists come from searches by modality, which every archive keeps an index of. Instances in an archive
+do not change, so each label is asked about once.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+from dicomweb_client.api import DICOMwebClient
+from pydicom import Dataset
+
+from dermcheck.datastore.archive import InstanceClient
+from dermcheck.datastore.catalogue import Catalogue
+from dermcheck.datastore.instances import Instance, Kind, describe
+from dermcheck.dicom.attributes import read_text, read_uid
+from dermcheck.dicom.segmentation_reading import is_segmentation
+from dermcheck.dicom.sop_classes import is_photograph
+from dermcheck.errors import DermCheckError, NotFoundError, StorageError
+
+__all__ = ["MODALITIES", "WebArchive"]
+
+MODALITIES: Final = ("DMS", "XC", "ES", "GM", "SM", "OT", "SEG")
+"""Searched for: dermoscopy, photography, endoscopy, microscopy, other (Secondary Capture), labels."""
+
+_FIELDS: Final = ("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality")
+_AS_STORED: Final = (("application/dicom", "*"),)
+"""Ask for the transfer syntax that is stored: some archives else decompress, which is slow and large."""
+
+
+class WebArchive:
+    """The photographs and segmentations of one archive.
+
+    Parameters
+    ----------
+    make_client
+        Makes a DICOMweb client; called once in each thread, as clients do not promise to be
+        thread-safe.
+    address
+        For messages.
+    catalogue
+        Is kept up to date by `update` and `store_instances`.
+    """
+
+    def __init__(self, make_client: Callable[[], InstanceClient], address: str, catalogue: Catalogue) -> None:
+        self._make_client = make_client
+        self._address = address
+        self._catalogue = catalogue
+        self._own = threading.local()
+        self._updating = threading.Lock()
+        self._known: set[str] = set()
+        self._problems: dict[str, str] = {}
+
+    @classmethod
+    def connect(cls, url: str, catalogue: Catalogue) -> "WebArchive":
+        """Make an archive of a DICOMweb address. User name and password may be part of it."""
+        return cls(lambda: DICOMwebClient(url, permissive_uid=True), _without_password(url), catalogue)
+
+    @property
+    def _client(self) -> InstanceClient:
+        if not hasattr(self._own, "client"):
+            self._own.client = self._make_client()
+        client: InstanceClient = self._own.client
+        return client
+
+    # ---- the archive as it is now ----
+
+    def update(self) -> None:
+        """Search the archive again.
+
+        Raises
+        ------
+        StorageError
+            If it does not answer or refuses.
+        """
+        with self._updating:
+            before = set(self._known)  # not what is stored during the search
+            found = dict(self._search())
+            for key in before - found.keys():
+                self._known.discard(key)
+                self._problems.pop(key, None)
+                self._catalogue.drop(key)
+            for key in found.keys() - self._known:
+                self._add(key, found[key])
+
+    def _search(self) -> Iterator[tuple[str, Dataset]]:
+        for modality in MODALITIES:
+            for answer in self.search_for_instances(
+                search_filters={"Modality": modality}, fields=_FIELDS, get_remaining=True
+            ):
+                dataset = Dataset.from_json(answer)
+                yield _key(dataset), dataset
+
+    def _add(self, key: str, listed: Dataset) -> None:
+        try:
+            instance = self._describe(key, listed)
+        except StorageError:
+            raise
+        except DermCheckError as error:
+            self._problems[key] = str(error)
+        else:
+            self._catalogue.put(instance)
+        self._known.add(key)
+
+    def _describe(self, key: str, listed: Dataset) -> Instance:
+        """Describe a search result; only labels need more than it holds."""
+        if is_segmentation(listed):
+            study, series, instance = key.split("/")
+            return describe(Dataset.from_json(self.retrieve_instance_metadata(study, series, instance)), key)
+        kind: Kind = "photograph" if is_photograph(listed) else "other"
+        return Instance(
+            key=key,
+            revision="",
+            stored_ns=0,
+            kind=kind,
+            sop_class_uid=read_uid(listed, "SOPClassUID"),
+            study_instance_uid=read_uid(listed, "StudyInstanceUID"),
+            series_instance_uid=read_uid(listed, "SeriesInstanceUID"),
+            sop_instance_uid=read_uid(listed, "SOPInstanceUID"),
+            modality=read_text(listed, "Modality") or "",
+        )
+
+    def problems(self) -> list[str]:
+        """Say which instances cannot be used, and why."""
+        return list(self._problems.values())
+
+    def path(self, key: str) -> None:
+        """Return None: an archive has no files."""
+
+    # ---- the DICOMweb client protocol ----
+
+    def search_for_instances(
+        self,
+        study_instance_uid: str | None = None,
+        series_instance_uid: str | None = None,
+        fuzzymatching: bool | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        fields: Sequence[str] | None = None,
+        search_filters: dict[str, Any] | None = None,
+        get_remaining: bool = False,
+    ) -> list[dict[str, dict[Any, Any]]]:
+        """Search (QIDO-RS, PS3.18 10.6). Raises StorageError if the archive does not answer or refuses."""
+        with self._asking():
+            return self._client.search_for_instances(
+                study_instance_uid,
+                series_instance_uid,
+                fuzzymatching=fuzzymatching,
+                limit=limit,
+                offset=offset,
+                fields=fields,
+                search_filters=search_filters,
+                get_remaining=get_remaining,
+            )
+
+    def retrieve_instance(
+        self,
+        study_instance_uid: str,
+        series_instance_uid: str,
+        sop_instance_uid: str,
+        media_types: tuple[str | tuple[str, str], ...] | None = None,
+    ) -> Dataset:
+        """Retrieve one instance as stored (WADO-RS, PS3.18 10.4).
+
+        Raises
+        ------
+        NotFoundError
+            If the archive does not have it (any more).
+        StorageError
+            If the archive does not answer or refuses.
+        """
+        with self._asking(sop_instance_uid):
+            return self._client.retrieve_instance(
+                study_instance_uid,
+                series_instance_uid,
+                sop_instance_uid,
+                media_types=media_types or _AS_STORED,
+            )
+
+    def retrieve_instance_metadata(
+        self, study_instance_uid: str, series_instance_uid: str, sop_instance_uid: str
+    ) -> dict[str, dict[Any, Any]]:
+        """Retrieve one instance without its pixel data. Raises as `retrieve_instance`."""
+        with self._asking(sop_instance_uid):
+            return self._client.retrieve_instance_metadata(
+                study_instance_uid, series_instance_uid, sop_instance_uid
+            )
+
+    def store_instances(self, datasets: Sequence[Dataset], study_instance_uid: str | None = None) -> Dataset:
+        """Store instances (STOW-RS, PS3.18 10.5).
+
+        Raises
+        ------
+        StorageError
+            If the archive does not answer, refuses, or did not store one of them.
+        """
+        for dataset in datasets:
+            if not getattr(dataset, "preamble", None):
+                dataset.preamble = bytes(128)  # the client writes it only if set
+        with self._asking():
+            response = self._client.store_instances(datasets, study_instance_uid)
+        for failure in response.get("FailedSOPSequence") or []:
+            uid, reason = failure.get("ReferencedSOPInstanceUID"), failure.get("FailureReason")
+            raise StorageError(
+                f"instance {uid}: the archive {self._address} did not store it (reason {reason}, "
+                "see PS3.18 table I.2-2). Ask its administrator."
+            )
+        for dataset in datasets:
+            key = _key(dataset)
+            self._known.add(key)
+            self._catalogue.put(describe(dataset, key))
+        return response
+
+    @contextmanager
+    def _asking(self, sop_instance_uid: str | None = None) -> Iterator[None]:
+        """Turn what can go wrong on the way into sentences."""
+        try:
+            yield
+        except requests.HTTPError as error:
+            status = error.response.status_code if error.response is not None else 0
+            if status == requests.codes.not_found and sop_instance_uid:
+                raise NotFoundError(f"instance {sop_instance_uid}: the archive does not have it.") from error
+            advice = "Check user name and password" if status in (401, 403) else "Ask its administrator"
+            raise StorageError(
+                f"{self._address}: the archive answers with HTTP status {status}, expected 200. {advice}."
+            ) from error
+        except requests.RequestException as error:
+            raise StorageError(
+                f"{self._address}: the archive does not answer ({type(error).__name__}). "
+                "Check the address, and that it is running."
+            ) from error
+
+
+def _key(dataset: Dataset) -> str:
+    return "/".join(read_uid(dataset, f"{level}InstanceUID") for level in ("Study", "Series", "SOP"))
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

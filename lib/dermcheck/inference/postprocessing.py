@@ -1,0 +1,60 @@
+"""From the outliner's logits to a mask of the photograph's own size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dermcheck.inference.resampling import resample
+
+if TYPE_CHECKING:  # at run time this module would bring all of highdicom
+    from dermcheck.dicom.segmentation import LesionMask
+
+__all__ = ["mask_at_size"]
+
+_STRIP_PX: Final = 1 << 20
+"""Pixels resampled at once: 4 MB of floats, whatever the photograph's size."""
+
+
+def mask_at_size(logits: Tensor, rows: int, columns: int) -> LesionMask:
+    """Resample the logits bilinearly and keep what is above 0, i.e. more likely lesion than skin.
+
+    The same as `resample` of the whole, but strip by strip:
+    besides the mask (a byte a pixel) it needs a few megabytes.
+
+    Parameters
+    ----------
+    logits
+        (H, W) float32, the part of the network's output that is photograph, not padding.
+    rows, columns
+        The photograph's own size.
+
+    Returns
+    -------
+    LesionMask
+        (rows, columns) bool, the caller's own; all False if no lesion was found.
+    """
+    height = logits.shape[0]
+    if rows <= height:
+        return np.asarray(resample(logits[None, None], rows, columns)[0, 0].numpy() > 0)
+    wide = resample(logits[None, None], height, columns)[0, 0]
+    mask = np.empty((rows, columns), np.bool_)
+    step = max(1, _STRIP_PX // columns)
+    for top in range(0, rows, step):
+        bottom = min(top + step, rows)
+        mask[top:bottom] = (_rows_between(wide, top, bottom, rows) > 0).numpy()
+    return mask
+
+
+def _rows_between(wide: Tensor, top: int, bottom: int, rows: int) -> Tensor:
+    """Rows `top` to `bottom` of `wide` enlarged to `rows` rows, pixel centres aligned as torch does."""
+    height = wide.shape[0]
+    centre = (torch.arange(top, bottom, dtype=torch.float64) + 0.5) * (height / rows) - 0.5
+    centre = centre.clamp_(0, height - 1)
+    above = centre.floor().long()
+    below = (above + 1).clamp_(max=height - 1)
+    weight = (centre - above).float()[:, None]
+    return torch.lerp(wide[above], wide[below], weight)

@@ -1,0 +1,255 @@
+"""DermCheck's own endpoints. Where MONAI Label has one of the same path, this one answers instead.
+
+They are here because MONAI Label's own
+
+- predict in the event loop, so that every other request waits (ours are plain functions, which
+  FastAPI runs in threads);
+- open an `image` that exists as a path on the server, unpack archives, and leave an upload's
+  temporary file behind when the request fails;
+- write DICOM Segmentations with a program that they download;
+- start a child process for trainings, scorings and batches that cannot run, and report success.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, File, Form, UploadFile
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from monailabel.config import settings
+from monailabel.endpoints import train as stock_train
+from monailabel.endpoints.user.auth import RBAC, User
+from monailabel.interfaces.utils.app import app_instance
+from requests_toolbelt import MultipartEncoder
+
+from dermcheck.errors import ArgumentError, NotFoundError
+from dermcheck.label_app.infer_tasks import SEGMENTATION_SUFFIX
+from dermcheck.label_app.sessions import safe_file_name
+from dermcheck.label_app.source_image import SourceImage, read_upload
+from dermcheck.label_app.start_page import START_PAGE
+
+__all__ = ["Output", "router"]
+
+router = APIRouter(tags=["DermCheck"])
+
+AnyUser = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
+Annotator = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))]
+Administrator = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))]
+
+
+class Output(str, Enum):
+    """Kinds of answers to a prediction, named as in MONAI Label."""
+
+    image = "image"
+    json = "json"
+    all = "all"
+    dicom_seg = "dicom_seg"
+
+
+@router.get("/", include_in_schema=False)
+def start_page() -> HTMLResponse:
+    """Say what to do next; unlike MONAI Label's page it loads nothing from the internet."""
+    return HTMLResponse(START_PAGE)
+
+
+@router.post("/infer/{model}", summary="Predict on one photograph")
+def infer(
+    user: AnyUser,
+    model: str,
+    image: str = "",
+    session_id: str = "",
+    params: Annotated[str, Form()] = "{}",
+    file: Annotated[UploadFile | None, File()] = None,
+    output: Output | None = None,
+) -> Response:
+    """Predict on a photograph of the studies (`image`), of a session, or sent along (`file`).
+
+    `params` is a JSON object with `result_extension` (.nrrd, .nii.gz or .seg.nrrd) and `save_label`.
+    The answer is `params` and the mask as multipart (`output` all or left out), the one or the
+    other (json, image), or a DICOM Segmentation (dicom_seg).
+    """
+    request = _json_object(params)
+    request["model"] = model
+    if output is Output.dicom_seg:
+        request["result_extension"] = SEGMENTATION_SUFFIX
+    app = app_instance()
+    if session_id:
+        request["image"] = app.sessions().source_image(session_id)
+    elif file is not None:
+        request["image"] = _read_sent_photograph(file)
+    else:
+        request["image"] = image
+    answer = app.infer(request)
+    path = Path(answer["file"])
+    try:
+        content = path.read_bytes()
+    finally:
+        path.unlink()
+    media_type = "application/dicom" if path.suffix == SEGMENTATION_SUFFIX else "application/octet-stream"
+    if output is Output.json:
+        return JSONResponse(answer["params"])
+    if output in (Output.image, Output.dicom_seg):
+        disposition = {"Content-Disposition": f'attachment; filename="{path.name}"'}
+        return Response(content, media_type=media_type, headers=disposition)
+    parts = {
+        "params": (None, json.dumps(answer["params"]), "application/json"),
+        "image": (path.name, content, media_type),
+    }
+    body = MultipartEncoder(fields=parts)
+    return Response(body.to_string(), media_type=body.content_type)
+
+
+@router.post("/activelearning/{strategy}", summary="Choose the next photograph to label")
+def next_sample(user: AnyUser, strategy: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Give id, name, checksum and (for viewers on this machine) path of a photograph without a label.
+
+    If every photograph has a label the answer has a `detail` that says so, and no `id`.
+    """
+    app, params = app_instance(), params or {}
+    sample: dict[str, Any] = app.next_sample(params | {"strategy": strategy})
+    if not sample:
+        return {"detail": _nothing_left(app.datastore().status().get("total", 0))}
+    known = app.datastore().get_image_info(sample["id"])
+    handed_out = {strategy: {"ts": int(time.time()), "client_id": params.get("client_id", user.username)}}
+    app.datastore().update_image_info(sample["id"], {"strategy": known.get("strategy", {}) | handed_out})
+    return {**sample, **known}
+
+
+@router.put("/datastore/label", summary="Submit a label")
+def save_label(
+    user: Annotator,
+    image: str,
+    label: Annotated[UploadFile, File()],
+    params: Annotated[str, Form()] = "{}",
+    tag: str = "final",
+) -> dict[str, Any]:
+    """Keep a mask as a DICOM Segmentation beside its photograph.
+
+    `label` is .nii.gz, .nrrd, .seg.nrrd or a DICOM Segmentation; `label_info` in `params` names the
+    segments, as 3D Slicer sends it.
+    """
+    details = _with_user(_json_object(params), user)
+    app = app_instance()
+    with _stored(label) as path:
+        label_id = app.datastore().save_label(image, str(path), tag or "final", details)
+    return {**(app.on_save_label(image, label_id) or {}), "image": image, "label": label_id}
+
+
+@router.put("/datastore/image", summary="Add a photograph to the studies")
+@router.put("/datastore/", include_in_schema=False)  # the path that 3D Slicer uses
+def add_image(
+    user: Annotator,
+    file: Annotated[UploadFile, File()],
+    image: str = "",
+    params: Annotated[str, Form()] = "{}",
+) -> dict[str, str]:
+    """Add a photograph; the answer's `image` is its id."""
+    details = _with_user(_json_object(params), user)
+    with _stored(file) as path:
+        return {"image": app_instance().datastore().add_image(image or path.name, str(path), details)}
+
+
+@router.put("/session/", summary="Send a photograph to be looked at once")
+def create_session(
+    user: AnyUser,
+    files: Annotated[list[UploadFile], File()],
+    uncompress: bool = False,
+    expiry: int = 0,
+) -> dict[str, Any]:
+    """Keep one photograph (DICOM, JPEG, PNG, TIFF, NRRD or NIfTI) for an hour, outside the studies."""
+    sessions = app_instance().sessions()
+    if sessions is None:
+        raise ArgumentError("Sessions are switched off on this server (MONAI_LABEL_SESSIONS).")
+    if uncompress or len(files) != 1:
+        raise ArgumentError(
+            f"The session holds {len(files)} files{' to be unpacked' if uncompress else ''}, expected one "
+            "photograph. Send a single file that is not an archive."
+        )
+    session_id, info = sessions.keep(files[0].file, files[0].filename or "", expiry)
+    return {"session_id": session_id, "session_info": info.to_json()}
+
+
+@router.post("/train/{model}", summary="Train a model")
+@router.post("/train/", include_in_schema=False)
+def train(
+    user: Administrator,
+    model: str = "",
+    params: dict[str, Any] | None = None,
+    run_sync: bool = False,
+    enqueue: bool = False,
+) -> Any:
+    """Start a training in a process of its own."""
+    if run_sync:
+        raise ArgumentError(
+            "run_sync would train inside the server, which then answers nobody. Send the request without it."
+        )
+    trainers = app_instance().info()["trainers"]
+    if not trainers or (model and model not in trainers):
+        raise NotFoundError(_no_trainer(model, list(trainers)))
+    return stock_train.run_model(model, params, False, enqueue) if model else stock_train.run(params, False)
+
+
+@router.post("/scoring/{method}", summary="Score labels")
+def score(user: Annotator, method: str) -> None:
+    """Refuse: there are no scoring methods yet."""
+    raise NotFoundError(f"There is no scoring method {method!r}: this version of DermCheck has none.")
+
+
+@router.post("/batch/infer/{model}", summary="Predict on many photographs")
+def batch_infer(user: Administrator, model: str) -> None:
+    """Refuse: the command line does it, with progress and a list of failures."""
+    raise ArgumentError("Predict on many photographs with the command `dermcheck batch`.")
+
+
+@router.put("/model/{model}", include_in_schema=False)
+@router.delete("/model/{model}", include_in_schema=False)
+def change_model(user: Administrator, model: str) -> None:
+    """Refuse: whoever reaches the server must not be able to exchange the weights."""
+    raise ArgumentError("Models cannot be exchanged or removed over the network.")
+
+
+def _read_sent_photograph(file: UploadFile) -> SourceImage:
+    with _stored(file) as path:
+        return read_upload(path)
+
+
+@contextmanager
+def _stored(upload: UploadFile) -> Iterator[Path]:
+    """Put an upload into a temporary folder of its own, under the last part of its own name."""
+    with tempfile.TemporaryDirectory(prefix="dermcheck-") as folder:
+        path = Path(folder) / safe_file_name(upload.filename or "")
+        with path.open("wb") as file:
+            shutil.copyfileobj(upload.file, file)
+        yield path
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    value = json.loads(text or "{}")  # a JSONDecodeError is answered with a sentence
+    if not isinstance(value, dict):
+        raise ArgumentError(f"params is a JSON {type(value).__name__}, expected an object like {{...}}.")
+    return value
+
+
+def _with_user(details: dict[str, Any], user: User) -> dict[str, Any]:
+    """Say who sends it, where a log-in tells."""
+    return details | {"user": user.username} if settings.MONAI_LABEL_AUTH_ENABLE else details
+
+
+def _nothing_left(photographs: int) -> str:
+    if not photographs:
+        return "The studies hold no photograph. Import some (dermcheck import) or open another folder."
+    return f"All {photographs} photographs have a label: nothing is left to do."
+
+
+def _no_trainer(model: str, trainers: list[str]) -> str:
+    if not trainers:
+        return "This version of DermCheck cannot train yet. Submitted corrections are kept for when it can."
+    return f"There is no trainer {model!r}; the trainers are {', '.join(trainers)}."

@@ -1,0 +1,89 @@
+"""Label maps as the files that viewers ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK
+
+from dermcheck.dicom.viewer_masks import write_label_map
+from dermcheck.lesions import LESION_CLASSES
+
+if TYPE_CHECKING:
+    from dermcheck.label_app.source_image import SourceImage
+
+__all__ = ["LABEL_MAP_SUFFIXES", "write_answer"]
+
+LABEL_MAP_SUFFIXES: Final = (".nrrd", ".nii.gz", ".seg.nrrd")
+"""What `write_answer` can write; the first is what 3D Slicer asks for."""
+
+_COLOURS: Final = {lesion.meaning: lesion.colour for lesion in LESION_CLASSES}
+_OTHER_COLOUR: Final = (255, 255, 255)
+
+
+def write_answer(
+    label_map: npt.NDArray[np.uint8], names: Mapping[str, int], source: SourceImage, path: Path
+) -> None:
+    """Write a label map so that it covers its photograph exactly in the viewer.
+
+    Parameters
+    ----------
+    label_map
+        (rows, columns), of the photograph's size.
+    names
+        Segment name -> value. Only a `.seg.nrrd` file has a place for them.
+    source
+        Gives the place in space: that of the uploaded volume, else the companion's.
+    path
+        Ends with one of `LABEL_MAP_SUFFIXES`.
+    """
+    named = path.name.endswith(".seg.nrrd")
+    if source.geometry is None and not named:
+        write_label_map(label_map, source.spacing_mm, path)
+        return
+    image = _placed(label_map, source, path.with_suffix(".plain.nrrd"))
+    if named:
+        _describe_segments(image, label_map, names)
+    SimpleITK.WriteImage(image, str(path), useCompression=True)
+
+
+def _placed(label_map: npt.NDArray[np.uint8], source: SourceImage, scratch: Path) -> SimpleITK.Image:
+    """Make an image of the label map with the geometry of the volume, or else of the companion."""
+    if source.geometry is None:
+        try:
+            write_label_map(label_map, source.spacing_mm, scratch)
+            return SimpleITK.ReadImage(str(scratch))
+        finally:
+            scratch.unlink(missing_ok=True)
+    is_flat = source.geometry.GetDimension() == 2
+    image = SimpleITK.GetImageFromArray(label_map if is_flat else label_map[None])
+    image.CopyInformation(source.geometry)
+    return image
+
+
+def _describe_segments(
+    image: SimpleITK.Image, label_map: npt.NDArray[np.uint8], names: Mapping[str, int]
+) -> None:
+    """Add 3D Slicer's description of segments, as its documentation of the .seg.nrrd format gives it.
+
+    Segments without a pixel are described too: the clinician's list of diagnoses stays complete.
+    """
+    extent = f"0 {label_map.shape[1] - 1} 0 {label_map.shape[0] - 1} 0 0"
+    image.SetMetaData("Segmentation_MasterRepresentation", "Binary labelmap")
+    image.SetMetaData("Segmentation_ReferenceImageExtentOffset", "0 0 0")
+    for number, (name, value) in enumerate(sorted(names.items(), key=lambda item: item[1])):
+        colour = " ".join(f"{level / 255:.6f}" for level in _COLOURS.get(name, _OTHER_COLOUR))
+        fields = {
+            "ID": f"Segment_{value}",
+            "Name": name,
+            "Color": colour,
+            "LabelValue": str(value),
+            "Layer": "0",
+            "Extent": extent,
+        }
+        for field, text in fields.items():
+            image.SetMetaData(f"Segment{number}_{field}", text)

@@ -1,0 +1,121 @@
+"""What DermCheck adds to MONAI Label's web server: its own endpoints, and sentences for errors."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from monailabel.interfaces.exception import MONAILabelException
+
+from dermcheck.errors import (
+    ArgumentError,
+    DermCheckError,
+    MaskError,
+    ModelError,
+    NotFoundError,
+    StorageError,
+    UnreadableImageError,
+)
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+
+__all__ = ["attach", "http_status"]
+
+logger = logging.getLogger(__name__)
+
+_STATUSES: Final = {
+    ArgumentError: 400,
+    NotFoundError: 404,
+    UnreadableImageError: 422,
+    MaskError: 422,
+    ModelError: 503,
+    StorageError: 503,
+}
+_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+def http_status(error: DermCheckError) -> int:
+    """Return the HTTP status of an error.
+
+    400 for a wrong argument, 404 for an unknown name, 422 for an image or mask that cannot be
+    used, 503 for storage or models that fail, 507 for a full disk.
+
+    >>> http_status(NotFoundError("..."))
+    404
+    """
+    if isinstance(error, StorageError) and _system_error(error) in _DISK_FULL:
+        return 507
+    return next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 400)
+
+
+def attach(server: FastAPI) -> None:
+    """Add DermCheck's endpoints and error sentences to MONAI Label's server, once.
+
+    MONAI Label makes its app while the server starts, when the middleware stack is built already.
+    Starlette builds it anew before the next request if it is unset; what was added to the server by
+    then takes part. So this works alike under `monailabel start_server` and `dermcheck serve`.
+    """
+    from dermcheck.label_app.endpoints import router
+
+    if getattr(server.state, "has_dermcheck", False):
+        return
+    server.state.has_dermcheck = True
+    stock = list(server.router.routes)
+    server.include_router(router)
+    ours = server.router.routes[len(stock) :]
+    server.router.routes[:] = ours + stock  # the first route that fits a request answers it
+    for kind, handler in (
+        (DermCheckError, _answer_error),
+        (MONAILabelException, _answer_monailabel_error),
+        (json.JSONDecodeError, _answer_bad_json),
+        (RequestValidationError, _answer_invalid_request),
+        (Exception, _answer_bug),
+    ):
+        server.add_exception_handler(kind, handler)
+    server.middleware_stack = None
+
+
+async def _answer_error(request: Request, error: Any) -> JSONResponse:
+    status = http_status(error)
+    logger.log(logging.ERROR if status >= 500 else logging.INFO, "%d: %s", status, error)
+    return _sentence(status, str(error))
+
+
+async def _answer_monailabel_error(request: Request, error: Any) -> JSONResponse:
+    return _sentence(400, str(error.msg))
+
+
+async def _answer_bad_json(request: Request, error: Any) -> JSONResponse:
+    return _sentence(
+        400, f"params or info is not JSON: {error.msg} at character {error.pos}. Send a JSON object."
+    )
+
+
+async def _answer_invalid_request(request: Request, error: Any) -> JSONResponse:
+    problems = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
+    return _sentence(422, f"The request is incomplete or wrong: {problems}.")
+
+
+async def _answer_bug(request: Request, error: Exception) -> JSONResponse:
+    """Answer for what should not happen; the server logs the traceback."""
+    return _sentence(
+        500, "DermCheck made a mistake and cannot answer. Please report it; details are in its log."
+    )
+
+
+def _sentence(status: int, sentence: str) -> JSONResponse:
+    return JSONResponse({"detail": sentence}, status)
+
+
+def _system_error(error: BaseException | None) -> int | None:
+    """Return the system's error number behind an error, if there is one."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno
+        error = error.__cause__
+    return None

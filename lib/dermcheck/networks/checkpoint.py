@@ -1,0 +1,203 @@
+"""Saving and loading of models: a folder with `weights.safetensors` and `card.json`.
+
+Weights are safetensors, never pickle: reading them runs no code. The card holds the SHA-256 of the
+weights, so a damaged or exchanged file is refused instead of giving wrong diagnoses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Final
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from dermcheck.errors import ModelError, StorageError
+from dermcheck.networks.architectures import build_network
+from dermcheck.networks.cards import ModelCard
+
+__all__ = ["CARD_NAME", "REFERENCE_MODELS", "WEIGHTS_NAME", "load_model", "read_card", "save_model"]
+
+CARD_NAME: Final = "card.json"
+WEIGHTS_NAME: Final = "weights.safetensors"
+REFERENCE_MODELS: Final = Path(__file__).parents[1] / "reference_models"
+"""The models that come with DermCheck, in `classifier/` and `outliner/`."""
+
+
+def save_model(folder: Path, network: nn.Module, card: ModelCard) -> ModelCard:
+    """Write weights in half precision and the card with their hash, completely or not at all.
+
+    Half precision halves the file; on loading, the weights become float32 again. Integer buffers
+    (the batch counts of batch normalisation) are kept as they are. The network is not changed.
+
+    Parameters
+    ----------
+    folder
+        Must not exist yet (or be empty): a version of a model is never overwritten.
+    network
+        With exactly the parameters and buffers of the architecture that the card names.
+
+    Returns
+    -------
+    ModelCard
+        `card` with `sha256` (and `created`, if it was empty) filled in.
+
+    Raises
+    ------
+    ModelError
+        If the network is not what the card says, a weight is not finite or too large for half
+        precision, or `folder` is taken.
+    StorageError
+        If the disk refuses.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ModelError(
+            f"{folder} exists already; a model is never overwritten: choose a new folder or remove it."
+        )
+    weights = _to_half(network.state_dict())
+    expected = build_network(card.architecture, card.task, card.dendrites).state_dict()
+    _check_same_tensors(expected, weights, f"This network is not the {card.architecture} of its card")
+    content = safetensors.torch.save(weights)
+    created = card.created or datetime.now(timezone.utc).isoformat(timespec="seconds")
+    card = replace(card, sha256=hashlib.sha256(content).hexdigest(), created=created)
+    _write_folder(folder, {WEIGHTS_NAME: content, CARD_NAME: card.to_json().encode()})
+    return card
+
+
+def load_model(folder: Path) -> tuple[nn.Module, ModelCard]:
+    """Load a model for prediction: float32, evaluation mode, channels-last memory.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing or unreadable, the hash differs, or the weights are not exactly those
+        of the architecture.
+    """
+    card = read_card(folder)
+    path = Path(folder) / WEIGHTS_NAME
+    content = _read(path, "weights")
+    found = hashlib.sha256(content).hexdigest()
+    if found != card.sha256:
+        raise ModelError(
+            f"{path}: the SHA-256 of the weights is {found}, but the card says {card.sha256 or 'nothing'}. "
+            "The file is damaged or was exchanged: install the model again."
+        )
+    try:
+        weights = safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise ModelError(
+            f"{path}: this is not a safetensors file ({error}). Install the model again."
+        ) from error
+    network = _network_of(card, folder)
+    _check_same_tensors(network.state_dict(), weights, f"{path} does not hold a {card.architecture}")
+    network.load_state_dict({name: _to_single(tensor) for name, tensor in weights.items()}, strict=True)
+    network.eval()
+    return network.to(memory_format=torch.channels_last), card  # type: ignore[call-overload]
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read the card of a model without its weights.
+
+    Raises
+    ------
+    ModelError
+        If it is missing or not a valid card.
+    """
+    path = Path(folder) / CARD_NAME
+    content = _read(path, "card")
+    try:
+        return ModelCard.from_json(content.decode())
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path}: this is not UTF-8 text. Install the model again.") from error
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _network_of(card: ModelCard, folder: Path) -> nn.Module:
+    try:
+        return build_network(card.architecture, card.task, card.dendrites)
+    except ModelError as error:
+        raise ModelError(f"{Path(folder) / CARD_NAME}: {error}") from error
+
+
+def _to_half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Convert float tensors to contiguous float16 of their own, and refuse those that do not survive it."""
+    weights: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if tensor.is_floating_point():
+            half = tensor.detach().to("cpu", torch.float16, memory_format=torch.contiguous_format, copy=True)
+            if not torch.isfinite(half).all():
+                largest = tensor.detach().abs().max().item()
+                raise ModelError(
+                    f"The tensor {name} reaches {largest:.4g}, but half precision ends at 65504: "
+                    "the network diverged or needs another scale."
+                )
+            weights[name] = half
+        else:
+            weights[name] = tensor.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
+    return weights
+
+
+def _to_single(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _check_same_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], problem: str) -> None:
+    """Compare names, shapes and kinds (float or integer), and name the first difference."""
+    missing = [name for name in expected if name not in found]
+    unexpected = [name for name in found if name not in expected]
+    if missing or unexpected:
+        counts = f"{len(missing)} tensors are missing and {len(unexpected)} unexpected"
+        raise ModelError(f"{problem}: {counts}, e.g. {(missing + unexpected)[0]}.")
+    for name, tensor in expected.items():
+        other = found[name]
+        if tensor.shape != other.shape:
+            raise ModelError(
+                f"{problem}: {name} has the shape {tuple(other.shape)}, expected {tuple(tensor.shape)}."
+            )
+        if tensor.is_floating_point() != other.is_floating_point():
+            raise ModelError(f"{problem}: {name} has the type {other.dtype}, expected {tensor.dtype}.")
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{path}: the model's {what} is missing. Install the model again or name its folder."
+        ) from error
+    except OSError as error:
+        raise ModelError(f"{path}: the model's {what} cannot be read ({error.strerror}).") from error
+
+
+def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder beside its place, flush it to the disk and move it there in one step."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".partial", dir=folder.parent))
+    except OSError as error:
+        raise StorageError(f"{folder}: the model cannot be saved here ({error.strerror}).") from error
+    try:
+        for name, content in files.items():
+            with (partial / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        partial.chmod(0o755)  # mkdtemp makes it private, but other accounts may run the server
+        if folder.exists():  # empty, as checked; Windows cannot rename over it
+            folder.rmdir()
+        partial.rename(folder)
+    except OSError as error:
+        raise StorageError(f"{folder}: the model could not be saved ({error.strerror}).") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Training of the networks from labelled photographs, calibration and honest figures."""

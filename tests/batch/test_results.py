@@ -1,0 +1,64 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dermcheck.batch.journal import Failure, Prediction
+from dermcheck.batch.results import ResultFolder
+from dermcheck.batch.sources import SourceImage
+from dermcheck.errors import StorageError
+from dermcheck.lesions import CLASSES
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ResultFolder:
+    results = ResultFolder(tmp_path / "out", masks=True, dicom=False)
+    results.clear_partial()
+    return results
+
+
+def test_each_probability_stands_under_its_own_column(folder):
+    probabilities = {name: index / 100 for index, name in enumerate(CLASSES)}
+    folder.write_tables([Prediction("a", probabilities)], [])
+    assert (folder.path / "predictions.csv").read_text() == (
+        "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\n"
+        "a,0.040000,0.050000,0.010000,0.000000,0.020000,0.030000,0.060000\n"
+    )
+
+
+def test_commas_quotes_and_newlines_are_quoted(folder, read_table):
+    folder.write_tables([], [Failure('a,"b"\nc', "one,\ntwo")])
+    assert read_table(folder.path / "failures.csv") == [{"image": 'a,"b"\nc', "reason": "one,\ntwo"}]
+
+
+def test_a_table_that_cannot_be_completed_leaves_the_old_one(folder):
+    folder.write_tables([], [Failure("a", "old")])
+
+    def breaking():
+        yield Failure("b", "new")
+        raise OSError(28, os.strerror(28))
+
+    with pytest.raises(StorageError, match=r"failures\.csv: this result cannot be saved \(No space left on device\)"):
+        folder.write_tables([], breaking())
+    assert (folder.path / "failures.csv").read_text() == "image,reason\na,old\n"
+
+
+def test_what_a_killed_batch_was_writing_is_cleared_away(folder):
+    (folder.path / ".partial/current").write_bytes(b"half")
+    folder.clear_partial()
+    assert list((folder.path / ".partial").iterdir()) == []
+
+
+def test_an_image_without_its_mask_is_not_complete(folder, predictor):
+    pixels = np.zeros((40, 50, 3), np.uint8)
+    assert not folder.has_all("a/b")
+    folder.write("a/b", SourceImage(pixels, dataset=None), predictor.predict(pixels))
+    assert folder.has_all("a/b")
+
+
+def test_a_file_in_the_place_of_a_folder_is_a_sentence(folder, predictor):
+    pixels = np.zeros((40, 50, 3), np.uint8)
+    (folder.path / "masks").write_bytes(b"")
+    with pytest.raises(StorageError, match="this result cannot be saved"):
+        folder.write("a", SourceImage(pixels, dataset=None), predictor.predict(pixels))
