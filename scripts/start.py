@@ -29,10 +29,9 @@ def port_number(text: str) -> int:
 
 
 def main() -> int:
-    """Check, set up, serve."""
+    """Check, set up, serve; the server itself says what to open when it is ready."""
     from environment.checks import check_port
-    from environment.packages import ROOT
-    from environment.server import serve
+    from environment.packages import ROOT, become
     from environment.virtual import set_up
 
     parser = argparse.ArgumentParser(
@@ -46,7 +45,17 @@ def main() -> int:
     check_port(arguments.host, arguments.port)
     set_up(["run"], arguments.torch_wheel)
     check_port(arguments.host, arguments.port)  # again: set-up may have taken minutes
-    return serve(arguments.studies, arguments.host, arguments.port, further)
+    print(f"Starting the server on {arguments.studies}.", flush=True)
+    server = [
+        "serve",
+        "--studies",
+        arguments.studies,
+        "--host",
+        arguments.host,
+        "--port",
+        str(arguments.port),
+    ]
+    return become("dermcheck", [*server, *further])
 
 
 if __name__ == "__main__":

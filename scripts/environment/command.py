@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ __all__ = ["run_command"]
 
 def run_command(main: Callable[[], int]) -> None:
     """Run `main` if this Python will do, and exit with its status, or 1 and the problem's sentence."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # being ended is being stopped: tidy up
     try:
         check_python(sys.argv[0])
         status = main()

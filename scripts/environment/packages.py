@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from environment.problems import SetUpError, explain
@@ -16,6 +18,7 @@ __all__ = [
     "UNFINISHED",
     "VENV",
     "ask_environment",
+    "become",
     "hash_of",
     "install_entries",
     "install_project",
@@ -47,6 +50,14 @@ LARGE = 20  # MB; downloads from here on are told of
 def program(name: str) -> str:
     """Return the path of a program in ``.venv``, e.g. ``python`` or ``dermcheck``."""
     return str(VENV / "Scripts" / f"{name}.exe" if os.name == "nt" else VENV / "bin" / name)
+
+
+def become(name: str, arguments: list[str]) -> int:
+    """Run a program of ``.venv`` in place of this one, so that signals and the exit status are its own."""
+    if os.name == "nt":  # there the parent's console would come back at once
+        return subprocess.run([program(name), *arguments], check=False).returncode
+    os.execv(program(name), [program(name), *arguments])
+    raise AssertionError("unreachable")
 
 
 def environment() -> dict[str, str]:
@@ -92,11 +103,7 @@ def pip(*arguments: str) -> None:
     command += ["--no-input", "--disable-pip-version-check", "--retries", "2", "--progress-bar", "off"]
     output = []
     UNFINISHED.touch()
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with (
-        LOG.open("a", encoding="utf-8") as log,
-        subprocess.Popen(command, env=environment(), **pipes) as process,
-    ):
+    with LOG.open("a", encoding="utf-8") as log, open_pip(command) as process:
         for raw in process.stdout:
             line = raw.decode(errors="replace")
             log.write(line)
@@ -107,6 +114,18 @@ def pip(*arguments: str) -> None:
     if process.returncode != 0:
         sentence = explain("".join(output)) or "pip could not install the packages."
         raise SetUpError(f"{sentence} (pip's own words: {LOG})")
+
+
+@contextlib.contextmanager
+def open_pip(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run this command; it ends with us when we are stopped, lest it works on behind our back."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, env=environment(), **pipes) as process:
+        try:
+            yield process
+        except BaseException:
+            process.terminate()
+            raise
 
 
 def show(line: str) -> None:

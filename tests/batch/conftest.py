@@ -1,9 +1,11 @@
 import csv
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,19 +114,89 @@ def read_table() -> Callable[[Path], list[dict[str, str]]]:
     return read
 
 
-@pytest.fixture(scope="session")
-def start_batch(models: Path) -> Callable[..., "subprocess.Popen[str]"]:
-    """Start `dermcheck batch` as a real child process."""
+FORK_SERVER = """
+import json, os, resource, sys, traceback
+import dermcheck.batch  # the seconds that torch and MONAI take are spent once
+from dermcheck.cli import main
 
-    def start(source: Path, output: Path, *options: str, **popen: object) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "dermcheck.cli", "batch", str(source), "--output", str(output)]
-        return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-            [*command, "--models", str(models), *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            **popen,
-        )
+def run(arguments, log, file_size_limit):
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number in (1, 2):
+        os.dup2(os.open(f"{log}.{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_size_limit, file_size_limit))
+    try:
+        status = main(arguments)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        traceback.print_exc()
+        status = 70
+    os._exit(status)
+
+for line in sys.stdin:
+    order = json.loads(line)
+    if "arguments" in order:
+        pid = os.fork()
+        if pid == 0:
+            run(**order)
+        answer = pid
+    else:
+        pid, status, usage = os.wait4(order["pid"], 0)
+        answer = [os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024]
+    print(json.dumps(answer), flush=True)
+"""
+
+
+class BatchProcess:
+    """One `dermcheck batch` in a process of its own."""
+
+    def __init__(self, ask: Callable[..., Any], arguments: list[str], log: Path, file_size_limit: int) -> None:
+        self._ask = ask
+        self._log = log
+        self.pid: int = ask(arguments=arguments, log=str(log), file_size_limit=file_size_limit)
+
+    def is_running(self) -> bool:
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def finish(self) -> tuple[int, str, str]:
+        """Exit status, stdout and stderr."""
+        status, self.peak_memory_bytes = self._ask(pid=self.pid)
+        output, errors = (Path(f"{self._log}.{number}").read_text() for number in (1, 2))
+        assert "Traceback" not in errors
+        return status, output, errors
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[Callable[..., Any]]:
+    """Ask a process that has everything imported to start, or to wait for, a copy of itself."""
+    with subprocess.Popen(
+        [sys.executable, "-c", FORK_SERVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    ) as server:
+
+        def ask(**order: Any) -> Any:
+            server.stdin.write(json.dumps(order) + "\n")
+            server.stdin.flush()
+            return json.loads(server.stdout.readline())
+
+        yield ask
+        server.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def start_batch(
+    models: Path, fork_server: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., BatchProcess]:
+    """Start `dermcheck batch` as a process that can be killed, stopped and limited."""
+
+    def start(source: Path, output: Path, *options: str, file_size_limit: int = -1) -> BatchProcess:
+        arguments = ["batch", str(source), "--output", str(output), "--models", str(models), *options]
+        return BatchProcess(fork_server, arguments, tmp_path_factory.mktemp("log") / "log", file_size_limit)
 
     return start

@@ -1,12 +1,9 @@
-"""A batch that is killed, stopped, doubled or out of room: real child processes."""
+"""A batch that is killed, stopped, doubled or out of room. Each is a process of its own."""
 
 import json
 import os
-import resource
 import signal
-import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,17 +24,11 @@ def archive(tmp_path_factory: pytest.TempPathFactory, draw_photo) -> Path:
     return folder
 
 
-def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    output, errors = process.communicate(timeout=240)
-    assert "Traceback" not in errors
-    return process.returncode, output, errors
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(archive: Path, start_batch) -> dict[str, bytes]:
     """What one undisturbed run writes, by path."""
     output = archive.parent / "undisturbed"
-    status, _, _ = finish(start_batch(archive, output, "--masks", "png"))
+    status, _, _ = start_batch(archive, output, "--masks", "png").finish()
     assert status == 1  # there are failures
     return results(output)
 
@@ -50,14 +41,14 @@ def results(output: Path) -> dict[str, bytes]:
     }
 
 
-def wait_for_masks(output: Path, process: "subprocess.Popen[str]", count: int) -> None:
-    """Wait until a running batch has written so many masks, and a second more."""
-    deadline = time.monotonic() + 120
+def wait_for_masks(output: Path, process, count: int) -> None:
+    """Wait until a running batch has written so many masks and saved its journal."""
+    deadline = time.monotonic() + 200
     while len(list(output.glob("masks/**/*.png"))) < count:
-        assert process.poll() is None, "the batch ended before it could be interrupted"
+        assert process.is_running(), "the batch ended before it could be interrupted"
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    time.sleep(1.1)  # by now the journal has been saved at least once
+    time.sleep(1.1)
 
 
 def test_a_killed_batch_goes_on_and_ends_as_if_nothing_had_happened(archive, uninterrupted, start_batch, tmp_path):
@@ -66,10 +57,9 @@ def test_a_killed_batch_goes_on_and_ends_as_if_nothing_had_happened(archive, uni
         process = start_batch(archive, output, "--masks", "png")
         wait_for_masks(output, process, masks)
         process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+        assert process.finish()[0] == -signal.SIGKILL
         assert not (output / "predictions.csv").exists()
-    status, summary, _ = finish(start_batch(archive, output, "--masks", "png", "--json"))
+    status, summary, _ = start_batch(archive, output, "--masks", "png", "--json").finish()
     assert status == 1
     summary = json.loads(summary)
     assert summary["already_predicted"] > 0
@@ -82,11 +72,11 @@ def test_control_c_stops_with_a_sentence_and_the_batch_can_go_on(archive, uninte
     process = start_batch(archive, output, "--masks", "png")
     wait_for_masks(output, process, 5)
     process.send_signal(signal.SIGINT)
-    status, _, errors = finish(process)
+    status, _, errors = process.finish()
     assert status == 130
     assert "dermcheck: stopped after " in errors
     assert "Run the same command again: it goes on where it stopped." in errors
-    assert finish(start_batch(archive, output, "--masks", "png"))[0] == 1
+    assert start_batch(archive, output, "--masks", "png").finish()[0] == 1
     assert results(output) == uninterrupted
 
 
@@ -94,37 +84,32 @@ def test_a_second_batch_on_the_same_output_is_refused(archive, uninterrupted, st
     output = tmp_path / "out"
     first = start_batch(archive, output, "--masks", "png")
     wait_for_masks(output, first, 1)
-    status, _, errors = finish(start_batch(archive, output, "--masks", "png"))
+    status, _, errors = start_batch(archive, output, "--masks", "png").finish()
     assert status == 2
     assert "another batch is writing into this folder" in errors
-    assert finish(first)[0] == 1
+    assert first.finish()[0] == 1
     assert results(output) == uninterrupted
-
-
-def limited(limit: int) -> Callable[[], None]:
-    """Let no file of the child grow beyond the limit, as on a full disk."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
 
 def test_a_disk_that_fills_up_is_a_sentence_and_nothing_is_lost(archive, uninterrupted, start_batch, tmp_path):
     output = tmp_path / "out"
-    status, _, errors = finish(
-        start_batch(archive, output, "--masks", "png", preexec_fn=limited(24 * 1024))
-    )
+    status, _, errors = start_batch(
+        archive, output, "--masks", "png", file_size_limit=24 * 1024
+    ).finish()
     assert status == 1
     assert JOURNAL_NAME in errors
     assert "the progress cannot be saved" in errors
     assert "run the same command again: it goes on where it stopped" in errors
-    assert finish(start_batch(archive, output, "--masks", "png"))[0] == 1
+    assert start_batch(archive, output, "--masks", "png").finish()[0] == 1
     assert results(output) == uninterrupted
 
 
 def test_a_result_for_which_there_is_no_room_is_not_there_at_all(start_batch, draw_photo, tmp_path):
     draw_photo(tmp_path / "in/large.png", rows=1500, columns=1500)
     output = tmp_path / "out"
-    status, _, errors = finish(
-        start_batch(tmp_path / "in", output, "--dicom", preexec_fn=limited(100 * 1024))
-    )
+    status, _, errors = start_batch(
+        tmp_path / "in", output, "--dicom", file_size_limit=100 * 1024
+    ).finish()
     assert status == 1
     assert "this result cannot be saved (File too large)" in errors
     assert not list(output.glob("dicom/*.seg.dcm"))
@@ -135,7 +120,7 @@ def test_a_result_for_which_there_is_no_room_is_not_there_at_all(start_batch, dr
 def test_an_output_folder_without_permission_is_a_sentence(start_batch, draw_photo, tmp_path):
     draw_photo(tmp_path / "in/a.jpg")
     (tmp_path / "closed").mkdir(mode=0o500)
-    status, _, errors = finish(start_batch(tmp_path / "in", tmp_path / "closed/out"))
+    status, _, errors = start_batch(tmp_path / "in", tmp_path / "closed/out").finish()
     assert status == 1
     assert "cannot be saved (Permission denied)" in errors
 
@@ -143,17 +128,9 @@ def test_an_output_folder_without_permission_is_a_sentence(start_batch, draw_pho
 def test_an_output_folder_that_cannot_be_made_is_a_sentence(start_batch, draw_photo, tmp_path):
     draw_photo(tmp_path / "in/a.jpg")
     (tmp_path / "file").touch()
-    status, _, errors = finish(start_batch(tmp_path / "in", tmp_path / "file/out"))
+    status, _, errors = start_batch(tmp_path / "in", tmp_path / "file/out").finish()
     assert status == 1
     assert "cannot be saved (Not a directory)" in errors
-
-
-def peak_memory_bytes(process: "subprocess.Popen[str]") -> int:
-    process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return usage.ru_maxrss * 1024
 
 
 def test_memory_does_not_grow_with_the_number_of_photographs(start_batch, draw_photo, tmp_path):
@@ -165,5 +142,6 @@ def test_memory_does_not_grow_with_the_number_of_photographs(start_batch, draw_p
         for number in range(count):
             (tmp_path / f"in{count}/{number}.jpg").hardlink_to(first)
         process = start_batch(tmp_path / f"in{count}", tmp_path / f"out{count}", "--masks", "png", "--json")
-        peaks[count] = peak_memory_bytes(process)
+        assert process.finish()[0] == 0
+        peaks[count] = process.peak_memory_bytes
     assert peaks[100] - peaks[10] < 10 * rows * columns * 3  # of 90 photographs more

@@ -1,6 +1,8 @@
 """Photographs drawn in code: no picture here comes from a data set."""
 
 import io
+import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,3 +136,35 @@ def shipped_with_pydicom() -> Callable[[str], Path]:
         return Path(path)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def l_shape() -> Callable[[int, int], np.ndarray]:
+    """Return a function that draws an L into a mask: mirrored, turned or transposed it is another one."""
+
+    def draw(rows: int, columns: int) -> np.ndarray:
+        mask = np.zeros((rows, columns), np.bool_)
+        mask[rows // 5 : rows - 2, columns // 5 : columns // 3] = True
+        mask[rows - 5 : rows - 2, columns // 5 : 2 * columns // 3] = True
+        return mask
+
+    return draw
+
+
+@pytest.fixture
+def verify(
+    save: Callable[..., Path], require_program: Callable[[str, str], str]
+) -> Callable[[Dataset], list[str]]:
+    """Return a function that has dciodvfy check a dataset and gives its errors and warnings."""
+    program = require_program("dciodvfy", "dicom3tools")
+
+    def check(dataset: Dataset) -> list[str]:
+        path = save(dataset, "verified.dcm")
+        done = subprocess.run([program, "-new", str(path)], capture_output=True, text=True, check=False)
+        found = [line for line in (done.stdout + done.stderr).splitlines() if re.match("Error|Warning", line)]
+        assert dataset.SOPClassUID.name.replace(" Storage", "")[:5] in done.stdout + done.stderr, (
+            "it did not run"
+        )
+        return found
+
+    return check

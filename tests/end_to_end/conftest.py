@@ -1,9 +1,7 @@
 """Real servers, started as a clinic starts them, and 3D Slicer's own client to talk to them."""
 
 import importlib.util
-import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -26,6 +24,8 @@ from pydicom import Dataset
 
 from dermcheck.datastore import StudyStore
 from dermcheck.dicom.photo_import import PhotoDetails, photo_to_dicom
+from dermcheck.dicom.segmentation import LesionSegment, read_segmentation
+from dermcheck.inference import Predictor
 from dermcheck.lesions import CLASSES
 from dermcheck.networks import Calibration, InputSpec, ModelCard, build_network, save_model
 
@@ -70,10 +70,6 @@ class Server:
 
     def put(self, path: str, **options: Any) -> requests.Response:
         return requests.put(self.address + path, timeout=120, **options)
-
-    def open_studies(self, cache: Path) -> StudyStore:
-        """Look at the studies folder as another program would."""
-        return StudyStore.open(self.studies, cache, watch=False)
 
 
 @pytest.fixture(scope="session")
@@ -156,10 +152,7 @@ def make_photograph(
     def make(columns: int, rows: int, seed: int, spacing_mm: float | None = None) -> Dataset:
         path = tmp_path_factory.mktemp("photos") / f"photo {seed}.png"
         draw_photo(columns, rows, seed).save(path)
-        photograph = photo_to_dicom(path, PhotoDetails(patient_id=f"TEST-{seed}"))
-        if spacing_mm:
-            photograph.PixelSpacing = [spacing_mm, spacing_mm]
-        return photograph
+        return photo_to_dicom(path, PhotoDetails(patient_id=f"TEST-{seed}", pixel_spacing_mm=spacing_mm))
 
     return make
 
@@ -222,9 +215,7 @@ def start(
                 command, cwd=cwd, env=variables, stdout=output, stderr=output, start_new_session=True
             )
         processes.append(process)
-        server = Server(
-            f"http://127.0.0.1:{port}", process, studies, log, Path(variables["NETWORK_NOTES"])
-        )
+        server = Server(f"http://127.0.0.1:{port}", process, studies, log, Path(variables["NETWORK_NOTES"]))
         _wait_for(server)
         return server
 
@@ -285,11 +276,21 @@ def server(
 
 
 @pytest.fixture
-def image_of_size(server: Server, tmp_path: Path) -> Callable[[int, int], str]:
+def studies_now(server: Server, tmp_path: Path) -> Callable[[], StudyStore]:
+    """Look at the studies folder as another program would, with a cache of its own."""
+
+    def look() -> StudyStore:
+        return StudyStore.open(server.studies, tmp_path / "another program's cache", watch=False)
+
+    return look
+
+
+@pytest.fixture
+def image_of_size(studies_now: Callable[[], StudyStore]) -> Callable[[int, int], str]:
     """Find the id of the photograph with so many columns and rows."""
 
     def find(columns: int, rows: int) -> str:
-        store = server.open_studies(tmp_path / "cache of image_of_size")
+        store = studies_now()
         sizes = {(store.header(i).columns, store.header(i).rows): i for i in store.image_ids()}
         return sizes[columns, rows]
 
@@ -297,20 +298,27 @@ def image_of_size(server: Server, tmp_path: Path) -> Callable[[int, int], str]:
 
 
 @pytest.fixture
-def companion(server: Server) -> Callable[[str], SimpleITK.Image]:
+def companion(server: Server, tmp_path: Path) -> Callable[[str], SimpleITK.Image]:
     """Download a photograph as 3D Slicer on another machine does, and open it."""
 
     def download(image_id: str) -> SimpleITK.Image:
         answer = server.get("/datastore/image", params={"image": image_id})
         assert answer.ok, answer.text
-        folder = Path(os.environ.get("TMPDIR", "/tmp"))
-        raise NotImplementedError(folder)
+        path = tmp_path / "companion.nrrd"
+        path.write_bytes(answer.content)
+        return SimpleITK.ReadImage(str(path))
 
     return download
 
 
-@pytest.fixture
-def l_shape() -> Callable[[int, int], np.ndarray]:
+@pytest.fixture(scope="session")
+def predictor(models: Path) -> Predictor:
+    """The models that the servers use, in this process."""
+    return Predictor.load(models)
+
+
+@pytest.fixture(scope="session")
+def l_shape() -> Callable[..., np.ndarray]:
     """Draw an L near one corner as a (rows, columns) label map: every mirroring and turning shows."""
 
     def draw(rows: int, columns: int, value: int = 1) -> np.ndarray:
@@ -322,5 +330,31 @@ def l_shape() -> Callable[[int, int], np.ndarray]:
     return draw
 
 
-def _unused() -> None:
-    json, re
+@pytest.fixture
+def submit(client: Any, tmp_path: Path, companion: Callable[[str], SimpleITK.Image]) -> Callable[..., str]:
+    """Submit a label map as 3D Slicer does by default: 16-bit .nii.gz, names in the order of the values."""
+
+    def send(image_id: str, label_map: np.ndarray, names: list[str]) -> str:
+        volume = SimpleITK.GetImageFromArray(label_map[None].astype(np.int16))
+        volume.CopyInformation(companion(image_id))
+        path = tmp_path / "Segmentierung (korrigiert) ü.nii.gz"
+        SimpleITK.WriteImage(volume, str(path), useCompression=True)
+        # Slicer counts the index from 1 over all segments of the scene, a background included.
+        label_info = [{"name": name, "idx": number} for number, name in enumerate(names, start=2)]
+        answer = client.save_label(image_id, str(path), params={"label_info": label_info})
+        assert answer["image"] == image_id
+        return str(answer["label"])
+
+    return send
+
+
+@pytest.fixture
+def kept_segments(studies_now: Callable[[], StudyStore]) -> Callable[[str], list[LesionSegment]]:
+    """Read a label from the Segmentation on the disk."""
+
+    def read(label_id: str) -> list[LesionSegment]:
+        store = studies_now()
+        label = store.label(label_id)
+        return read_segmentation(store.retrieve_label(label_id), store.header(label.image_id))
+
+    return read

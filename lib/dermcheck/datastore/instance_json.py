@@ -7,9 +7,9 @@ from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
 from dermcheck.datastore.instances import Instance
-from dermcheck.errors import ArgumentError
+from dermcheck.errors import ArgumentError, StorageError
 
-__all__ = ["matches", "referenced_uids", "to_dicom_json"]
+__all__ = ["from_dicom_json", "matches", "referenced_uids", "to_dicom_json"]
 
 _SEARCHABLE: Final = {
     "SOPClassUID": "sop_class_uid",
@@ -31,6 +31,27 @@ def to_dicom_json(instance: Instance) -> dict[str, dict[Any, Any]]:
         for keyword, value in values.items()
         if value != "" and (tag := tag_for_keyword(keyword)) is not None
     }
+
+
+def from_dicom_json(answer: Any, source: str) -> Dataset:
+    """Read one object of an archive's answer. Values kept elsewhere (pixel data) are left empty.
+
+    Raises
+    ------
+    StorageError
+        If it is not in the DICOM JSON model (PS3.18 annex F); it then names the source.
+    """
+    try:
+        return Dataset.from_json(answer, bulk_data_uri_handler=_leave_out)
+    except Exception as error:  # pydicom does not check the shape: what it raises depends on the nonsense
+        raise StorageError(
+            f"{source}: it does not answer as DICOMweb does (PS3.18). Check the address: it is the one that "
+            "/studies is appended to, e.g. http://127.0.0.1:8042/dicom-web."
+        ) from error
+
+
+def _leave_out(_uri: str) -> bytes:
+    return b""
 
 
 def matches(instance: Instance, filters: Mapping[str, Any]) -> bool:

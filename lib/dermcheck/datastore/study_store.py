@@ -12,6 +12,7 @@ from pydicom import Dataset
 from dermcheck.datastore.archive import Archive
 from dermcheck.datastore.catalogue import Catalogue
 from dermcheck.datastore.folder_archive import FolderArchive
+from dermcheck.datastore.instance_json import from_dicom_json
 from dermcheck.datastore.instances import Instance, StoredLabel, describe
 from dermcheck.datastore.locations import is_url, studies_cache
 from dermcheck.datastore.web_archive import WebArchive
@@ -121,7 +122,7 @@ class StudyStore:
             return found.header
         if image_id not in self._headers:  # archives list instances without their headers
             metadata = self._archive.retrieve_instance_metadata(*_place(found))
-            self._headers[image_id] = read_header(Dataset.from_json(metadata))
+            self._headers[image_id] = read_header(from_dicom_json(metadata, f"instance {image_id}"))
         return self._headers[image_id]
 
     def retrieve(self, image_id: str) -> Dataset:

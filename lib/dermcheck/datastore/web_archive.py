@@ -16,11 +16,12 @@ from pydicom import Dataset
 
 from dermcheck.datastore.archive import InstanceClient
 from dermcheck.datastore.catalogue import Catalogue
+from dermcheck.datastore.instance_json import from_dicom_json
 from dermcheck.datastore.instances import Instance, Kind, describe
 from dermcheck.dicom.attributes import read_text, read_uid
 from dermcheck.dicom.segmentation_reading import is_segmentation
 from dermcheck.dicom.sop_classes import is_photograph
-from dermcheck.errors import DermCheckError, NotFoundError, StorageError
+from dermcheck.errors import DermCheckError, NotFoundError, StorageError, UnreadableImageError
 
 __all__ = ["MODALITIES", "WebArchive"]
 
@@ -89,11 +90,12 @@ class WebArchive:
 
     def _search(self) -> Iterator[tuple[str, Dataset]]:
         for modality in MODALITIES:
-            for answer in self.search_for_instances(
+            answers = self.search_for_instances(
                 search_filters={"Modality": modality}, fields=_FIELDS, get_remaining=True
-            ):
-                dataset = Dataset.from_json(answer)
-                yield _key(dataset), dataset
+            )
+            for answer in answers if isinstance(answers, list) else [answers]:
+                dataset = from_dicom_json(answer, self._address)
+                yield _listed_key(dataset, self._address), dataset
 
     def _add(self, key: str, listed: Dataset) -> None:
         try:
@@ -110,7 +112,8 @@ class WebArchive:
         """Describe a search result; only labels need more than it holds."""
         if is_segmentation(listed):
             study, series, instance = key.split("/")
-            return describe(Dataset.from_json(self.retrieve_instance_metadata(study, series, instance)), key)
+            metadata = self.retrieve_instance_metadata(study, series, instance)
+            return describe(from_dicom_json(metadata, f"instance {instance}"), key)
         kind: Kind = "photograph" if is_photograph(listed) else "other"
         return Instance(
             key=key,
@@ -228,6 +231,11 @@ class WebArchive:
             raise StorageError(
                 f"{self._address}: the archive answers with HTTP status {status}, expected 200. {advice}."
             ) from error
+        except requests.JSONDecodeError as error:
+            raise StorageError(
+                f"{self._address}: it does not answer as DICOMweb does, but with something that is not JSON. "
+                "Check the address."
+            ) from error
         except requests.RequestException as error:
             raise StorageError(
                 f"{self._address}: the archive does not answer ({type(error).__name__}). "
@@ -237,6 +245,16 @@ class WebArchive:
 
 def _key(dataset: Dataset) -> str:
     return "/".join(read_uid(dataset, f"{level}InstanceUID") for level in ("Study", "Series", "SOP"))
+
+
+def _listed_key(dataset: Dataset, address: str) -> str:
+    """Return the key of a search result, whose UIDs are required (PS3.18 table 10.6.3-5)."""
+    try:
+        return _key(dataset)
+    except UnreadableImageError as error:
+        raise StorageError(
+            f"{address}: it does not answer as DICOMweb does; in a search result {error}"
+        ) from error
 
 
 def _without_password(url: str) -> str:

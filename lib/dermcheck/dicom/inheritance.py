@@ -98,12 +98,12 @@ def reference_header(source: Dataset) -> Dataset:
 
 
 def anatomic_regions(reference: Dataset) -> list[Dataset]:
-    """Return the photograph's anatomic regions that are complete codes, e.g. ``Skin of trunk``.
+    """Copy the photograph's anatomic regions that are complete codes, e.g. ``Skin of trunk``.
 
     Modifiers such as the side stay inside their item. Give it the dataset of `reference_header`.
     """
     regions = reference.get("AnatomicRegionSequence") or []
-    return [item for item in regions if _is_code(item)]
+    return [deepcopy(item) for item in regions if _is_code(item)]
 
 
 def choose_frame(header: PhotographHeader, frame: int | None) -> int | None:

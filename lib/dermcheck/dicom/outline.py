@@ -1,5 +1,8 @@
 """The outline of a mask as a polygon, for viewers of structured reports."""
 
+# mypy: disable-error-code="no-untyped-call"
+# SimpleITK has no types.
+
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -64,10 +67,8 @@ def trace_outline(mask: LesionMask) -> Outline:
 
 
 def _largest_part(mask: LesionMask) -> LesionMask:
-    parts = sitk.ConnectedComponent(  # type: ignore[no-untyped-call]
-        sitk.GetImageFromArray(mask.astype(np.uint8))
-    )
-    ranked = sitk.RelabelComponent(parts, sortByObjectSize=True)  # type: ignore[no-untyped-call]
+    parts = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)))
+    ranked = sitk.RelabelComponent(parts, sortByObjectSize=True)
     largest: LesionMask = sitk.GetArrayFromImage(ranked) == 1
     return largest
 

@@ -132,7 +132,8 @@ def _checked(name: str, content: bytes, image: ImageFile.ImageFile) -> Picture:
         raise UnreadableImageError(f"{name}: the file holds {pages} pages, expected 1. Save the photo alone.")
     if stream is not None and (stream.rows, stream.columns) != (image.height, image.width):
         raise UnreadableImageError(f"{name}: the JPEG file states two different sizes, it is damaged.")
-    orientation = orientation if orientation in range(1, 9) else 1
+    if orientation not in range(1, 9) or image.format == "TIFF":  # Pillow turns a TIFF while it loads it
+        orientation = 1
     bits = 16 if image.mode in _SIXTEEN_BIT or any("16" in str(tile.args) for tile in image.tile) else 8
     return Picture(name, content, image, stream, orientation, MappingProxyType(tags), bits)
 
@@ -194,6 +195,6 @@ def _as_stored(upright: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8
     into the view land upright, without a rotated copy.
     """
     view = upright.swapaxes(0, 1) if orientation >= 5 else upright
-    mirrored_rows = orientation in (3, 4, 7, 8)
-    mirrored_columns = orientation in (2, 3, 6, 7)
+    mirrored_rows = orientation in (3, 4, 6, 7)
+    mirrored_columns = orientation in (2, 3, 7, 8)
     return view[:: -1 if mirrored_rows else 1, :: -1 if mirrored_columns else 1]

@@ -8,7 +8,7 @@ import numpy as np
 from highdicom import AlgorithmIdentificationSequence, PixelMeasuresSequence
 from highdicom.color import CIELabColor
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
-from numpy.typing import NDArray
+from highdicom.sr import CodedConcept
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
@@ -27,7 +27,6 @@ from dermcheck.dicom.inheritance import anatomic_regions, choose_frame, referenc
 from dermcheck.dicom.segments import LesionSegment
 from dermcheck.dicom.tracking import choose_tracking
 from dermcheck.errors import MaskError
-from dermcheck.lesions import CODING_SCHEME
 
 __all__ = ["write_segmentation"]
 
@@ -90,11 +89,11 @@ def write_segmentation(
     header = read_header(source)
     frame = choose_frame(header, frame)
     written = list(segments) or [_no_lesion(header)]
-    _check_sizes(written, header)
+    _check(written, header)
     reference = reference_header(source)
     segmentation = Segmentation(
         source_images=[reference],
-        pixel_array=_arrange(written),
+        pixel_array=np.zeros((1, header.rows, header.columns), np.uint8),  # see `_pack`
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[
             _describe(
@@ -125,6 +124,8 @@ def write_segmentation(
         omit_empty_frames=False,
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
+    segmentation.PixelData = _pack(written)
+    segmentation.SegmentsOverlap = "YES" if _overlap(written) else "NO"
     segmentation.CodingSchemeIdentificationSequence = coding_schemes(source)
     _complete_functional_groups(segmentation, frame)
     return segmentation
@@ -134,7 +135,7 @@ def _no_lesion(header: PhotographHeader) -> LesionSegment:
     return LesionSegment(np.zeros((header.rows, header.columns), dtype=np.bool_), None, _NO_LESION)
 
 
-def _check_sizes(segments: Sequence[LesionSegment], header: PhotographHeader) -> None:
+def _check(segments: Sequence[LesionSegment], header: PhotographHeader) -> None:
     for number, segment in enumerate(segments, start=1):
         if segment.mask.shape != (header.rows, header.columns):
             raise MaskError(
@@ -144,23 +145,23 @@ def _check_sizes(segments: Sequence[LesionSegment], header: PhotographHeader) ->
             )
 
 
-def _arrange(segments: Sequence[LesionSegment]) -> NDArray[np.uint16] | NDArray[np.bool_]:
-    """Arrange masks as highdicom takes them.
+def _overlap(segments: Sequence[LesionSegment]) -> bool:
+    covered = np.zeros(segments[0].mask.shape, np.bool_)
+    for segment in segments:
+        if covered[segment.mask].any():
+            return True
+        covered |= segment.mask
+    return False
 
-    Returns
-    -------
-    NDArray
-        A label map of (1, rows, columns) with the segment numbers if the masks are disjoint: for three
-        lesions on 24 megapixels a third of the time and memory of the general arrangement of (1,
-        rows, columns, segments), which overlapping masks need.
+
+def _pack(segments: Sequence[LesionSegment]) -> bytes:
+    """Pack masks to bits as PS3.5 8.1.1 has it: frame after frame without gaps, the first pixel lowest.
+
+    highdicom's own packing (0.28.2) leaves gaps between frames of fewer than 8 pixels and pads an odd
+    length by the character 0; it also takes eight bytes a pixel to look for overlaps.
     """
-    label_map = np.zeros(segments[0].mask.shape, np.uint16)
-    for number, segment in enumerate(segments, start=1):
-        mask = segment.mask.astype(np.bool_, copy=False)
-        if label_map[mask].any():
-            return np.stack([each.mask.astype(np.bool_, copy=False) for each in segments], axis=-1)[None]
-        label_map[mask] = number
-    return label_map[None]
+    packed = np.packbits(np.concatenate([segment.mask.ravel() for segment in segments]), bitorder="little")
+    return packed.tobytes() + bytes(packed.size % 2)
 
 
 def _describe(
@@ -190,13 +191,7 @@ def _describe(
         display_color=CIELabColor.from_rgb(*(lesion.colour if lesion else _UNCLASSIFIED_COLOUR)),
     )
     if lesion is not None:
-        modifier = Dataset()
-        code = class_code(lesion)
-        modifier.CodeValue, modifier.CodingSchemeDesignator, modifier.CodeMeaning = (
-            code.value,
-            CODING_SCHEME,
-            code.meaning,
-        )
+        modifier = CodedConcept.from_code(class_code(lesion))
         description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [
             modifier
         ]

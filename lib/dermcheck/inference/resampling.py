@@ -19,6 +19,6 @@ def resample(picture: Tensor, rows: int, columns: int) -> Tensor:
     """
     if picture.shape[2:] == (rows, columns):
         return picture
-    if picture.shape[3] == 1:  # torch 2.13 answers with the first row only when one column stays one
-        picture = picture.expand(-1, -1, -1, 2)
+    if columns == 1:  # torch 2.13 repeats the first row when one column is asked for and rows are enlarged
+        return resample(picture, rows, 2).mean(3, keepdim=True)
     return F.interpolate(picture, (rows, columns), mode="bilinear", antialias=True)

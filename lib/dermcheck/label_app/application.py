@@ -13,6 +13,7 @@ from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 
 from dermcheck.datastore import StudyStore
+from dermcheck.dicom.author import SOFTWARE_VERSION
 from dermcheck.dicom.photograph import read_photograph
 from dermcheck.dicom.report import DiagnosisFinding, write_report
 from dermcheck.dicom.segmentation import write_segmentation
@@ -73,7 +74,7 @@ class DermCheckApp(MONAILabelApp):  # type: ignore[misc]  # monailabel has no ty
             conf=conf,
             name="DermCheck",
             description=f"Outlines and classifies skin lesions in DICOM photographs. {NOTICE}",
-            version=_version(),
+            version=SOFTWARE_VERSION,
             labels=[*DIAGNOSES, LESION],
         )
 
@@ -194,12 +195,8 @@ class DermCheckApp(MONAILabelApp):  # type: ignore[misc]  # monailabel has no ty
         segmentation = write_segmentation(source.dataset, [answer.segment], answer.author)
         self.store.store(segmentation)
         if (report := answer.report) is not None:
-            finding = DiagnosisFinding(
-                report.probabilities,
-                report.decision,
-                report.uncertainty,
-                report.classifier,
-                answer.params["mask_area_px"],
+            finding = DiagnosisFinding.from_mask(
+                report.mask, report.probabilities, report.decision, report.uncertainty, report.classifier
             )
             self.store.store(write_report(source.dataset, finding))
         return str(segmentation.SOPInstanceUID)
@@ -218,12 +215,3 @@ def _switch_tracking_off() -> None:
 
 def _refuse_batch(*_: object, **__: object) -> None:
     raise ArgumentError("Predict over many photographs with the command `dermcheck batch`.")
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("dermcheck")
-    except PackageNotFoundError:
-        return "not installed"

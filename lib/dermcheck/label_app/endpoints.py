@@ -16,6 +16,7 @@ import json
 import shutil
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, UploadFile
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from monailabel.config import settings
 from monailabel.endpoints import train as stock_train
 from monailabel.endpoints.user.auth import RBAC, User
@@ -214,6 +215,30 @@ def batch_infer(user: Administrator, model: str) -> None:
 def change_model(user: Administrator, model: str) -> None:
     """Refuse: whoever reaches the server must not be able to exchange the weights."""
     raise ArgumentError("Models cannot be exchanged or removed over the network.")
+
+
+@router.get("/logs/", include_in_schema=False)
+def logs(user: Administrator, lines: int = 300) -> PlainTextResponse:
+    """Give the last lines of MONAI Label's log as text; its own page loads programs from the internet."""
+    path = Path(settings.MONAI_LABEL_APP_DIR, "logs", "app.log")
+    try:
+        with path.open(encoding="utf-8", errors="replace") as log:
+            return PlainTextResponse("".join(deque(log, max(1, lines))))
+    except FileNotFoundError:
+        raise NotFoundError("This server writes its log to the terminal that it was started in.") from None
+
+
+@router.get("/logs/gpu", include_in_schema=False)
+def gpu_info(user: Administrator) -> None:
+    """Refuse: it would run a program that most machines do not have."""
+    raise NotFoundError("To see the graphics card, run `dermcheck doctor` on the server.")
+
+
+@router.get("/proxy/dicom/{path:path}", include_in_schema=False)
+@router.post("/proxy/dicom/{path:path}", include_in_schema=False)
+def proxy(user: AnyUser, path: str) -> None:
+    """Refuse: it would pass on any request, with the server's own log-in."""
+    raise NotFoundError("DermCheck passes no requests on to archives.")
 
 
 def _read_sent_photograph(file: UploadFile) -> SourceImage:

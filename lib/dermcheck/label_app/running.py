@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +27,18 @@ __all__ = ["ServerSettings", "run_server"]
 
 _LOOPBACK_NAMES: Final = ["127.0.0.1", "localhost", "[::1]", "::1", "["]
 """Host headers of requests from this machine; the last is what Starlette makes of ``[::1]:8000``."""
+_NOT_FOR_SERVING: Final = (
+    "ignite",
+    "matplotlib",
+    "mlflow",
+    "nibabel",
+    "pandas",
+    "skimage",
+    "sklearn",
+    "tensorboard",
+)
+"""Packages that MONAI imports where it finds them, for training, plots and other file formats. Without
+them the server starts in about half the time; trainings run in processes of their own, which have them."""
 _SECONDS_FOR_LAST_ANSWERS: Final = 5
 
 
@@ -69,7 +81,8 @@ def run_server(settings: ServerSettings, when_ready: Callable[[DermCheckApp], No
 
 
 def _make_app(settings: ServerSettings) -> tuple[FastAPI, DermCheckApp]:
-    from monailabel.app import app as server
+    with _left_out(_NOT_FOR_SERVING):
+        from monailabel.app import app as server
     from monailabel.interfaces.utils.app import app_instance
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -102,6 +115,20 @@ def _set_logging(verbose: bool) -> None:
         stream=sys.stderr,
     )
     logging.getLogger("dermcheck").setLevel(logging.INFO)
+    logging.getLogger("timeloop").disabled = not verbose  # it announces itself whatever the level
+
+
+@contextlib.contextmanager
+def _left_out(packages: Iterable[str]) -> Iterator[None]:
+    """Make imports of packages fail, so that whoever can do without them does; later ones work again."""
+    absent = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None: "must not be imported"
+    try:
+        yield
+    finally:
+        for name in absent:
+            if sys.modules.get(name, ...) is None:
+                del sys.modules[name]
 
 
 @contextlib.contextmanager

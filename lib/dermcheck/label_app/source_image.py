@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SourceImage", "read_upload"]
 
-_VOLUME_SUFFIXES: Final = (".nrrd", ".nii", ".nii.gz", ".mha")
+_VOLUME_SUFFIXES: Final = (".nrrd", ".nii", ".nii.gz")
 """Formats in which 3D Slicer sends the volume it shows."""
+_LONGEST_HEADER_BYTES: Final = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,7 @@ def _read(path: Path) -> SourceImage:
 
 def _read_volume(path: Path) -> SourceImage:
     """Read a volume of one slice with one (grey), three (RGB) or four (RGBA) bytes a pixel."""
+    _refuse_detached_pixels(path)
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -80,7 +83,7 @@ def _read_volume(path: Path) -> SourceImage:
         volume = reader.Execute()
     except RuntimeError as error:
         raise UnreadableImageError(
-            f"{path.name}: this is not a readable NRRD, NIfTI or MetaImage file. Save it again in the viewer."
+            f"{path.name}: this is not a readable NRRD or NIfTI file. Save it again in the viewer."
         ) from error
     array = SimpleITK.GetArrayViewFromImage(volume)
     components = volume.GetNumberOfComponentsPerPixel()
@@ -88,6 +91,18 @@ def _read_volume(path: Path) -> SourceImage:
     channels = array.reshape(rows, columns, components)[..., : 3 if components >= 3 else 1]
     pixels = np.ascontiguousarray(np.broadcast_to(channels, (rows, columns, 3)))
     return SourceImage(path.name, pixels, geometry=volume)
+
+
+def _refuse_detached_pixels(path: Path) -> None:
+    """Refuse a NRRD header that names another file for its pixels: it could be any file of the server."""
+    if not path.name.lower().endswith(".nrrd"):
+        return
+    with path.open("rb") as file:
+        header = file.read(_LONGEST_HEADER_BYTES).replace(b"\r\n", b"\n").split(b"\n\n", 1)[0]
+    if re.search(rb"^\s*data ?file\s*:", header, re.IGNORECASE | re.MULTILINE):
+        raise UnreadableImageError(
+            f"{path.name}: its pixels are in another file. Send one file with header and pixels."
+        )
 
 
 def _check_volume(reader: SimpleITK.ImageFileReader, name: str) -> None:
