@@ -1,6 +1,7 @@
-"""Publish trained reference models: calibrate on fold 8, measure fold 9 once, write weights and cards.
+r"""Publish trained reference models: calibrate on fold 8, measure fold 9 once, write weights and cards.
 
-    python3 scripts/publish_reference_models.py --ham10000 DIR --task1 DIR --diagnoses CSV --work DIR --output DIR
+    python3 scripts/publish_reference_models.py --ham10000 DIR --task1 DIR --diagnoses CSV --work DIR \
+        --output DIR
 
 What is measured is the shipped half-precision weights on the original picture files through the
 product's own prediction, not the trainer's arrays. Fold 9 is used for nothing else. With
@@ -34,22 +35,25 @@ from dermcheck.training.photographs import Photographs, open_photographs
 from train_reference_models import SCHEDULES
 
 LICENCE = (
-    "CC BY-NC 4.0 (research, non-commercial): trained on HAM10000 (ViDIR Group, Medical University of Vienna, "
-    "CC BY-NC 4.0), ISIC 2018 Task 1 masks (CC0) and ISIC 2019 diagnoses (CC BY-NC 4.0)"
+    "CC BY-NC 4.0 (research, non-commercial): trained on HAM10000 (ViDIR Group, Medical University of "
+    "Vienna, CC BY-NC 4.0), ISIC 2018 Task 1 masks (CC0) and ISIC 2019 diagnoses (CC BY-NC 4.0)"
 )
 DATA = (
     "HAM10000 (10,015 dermoscopic images, lesion-wise folds) and ISIC 2018 Task 1 (2,594 images): "
     "folds 0-7 trained, fold 8 selected and calibrated, fold 9 reported only"
 )
-COMMAND = "scripts/train_reference_models.py teacher, outliner, classifier; scripts/publish_reference_models.py"
+COMMAND = (
+    "scripts/train_reference_models.py outliner, teacher, classifier, refinement; "
+    "scripts/publish_reference_models.py"
+)
 HALF = (0.5, 0.5, 0.5)
 
 
 def classifier_card(photographs: Photographs, work: Path, version: str) -> tuple[torch.nn.Module, ModelCard]:
     """Load the trained classifier and calibrate it on fold 8 of HAM10000."""
     network = build_densenet121()
-    network.load_state_dict(torch.load(work / "classifier" / "weights.pt", weights_only=True))
-    side = SCHEDULES["classifier"].sides[-1]
+    network.load_state_dict(torch.load(work / "refinement" / "weights.pt", weights_only=True))
+    side = SCHEDULES["refinement"].sides[-1]
     train = photographs.rows(range(8))
     clinic = photographs.diagnosis[photographs.rows(range(8), "ham10000")]
     natural = np.bincount(clinic, minlength=len(CLASSES)) / len(clinic)
@@ -133,7 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--ham10000", type=Path, required=True, help="folder with images/, masks/, labels.csv")
+    parser.add_argument("--ham10000", type=Path, required=True, help="folder with images, masks, labels.csv")
     parser.add_argument("--task1", type=Path, required=True, help="the same of ISIC 2018 Task 1")
     parser.add_argument("--diagnoses", type=Path, required=True, help="CSV of Task 1's diagnoses")
     parser.add_argument("--work", type=Path, required=True, help="the training's folder")

@@ -1,8 +1,9 @@
-"""Train the reference models from the reference data: teacher, outliner, classifier.
+"""Train the reference models: outliner, and teacher, classifier, refinement in this order.
 
     python3 scripts/train_reference_models.py teacher --ham10000 DIR --task1 DIR --diagnoses CSV --work DIR
 
-Each stage continues where it was stopped. The classifier needs the finished teacher. Needs the
+Each stage continues where it was stopped. The classifier learns from the finished teacher, the
+refinement is a second cycle of the classifier. Needs the
 project's extra ``reference``.
 """
 
@@ -26,6 +27,7 @@ SCHEDULES = {
     "teacher": Schedule(epochs=7, sides=(160,)),
     "outliner": Schedule(epochs=5, sides=(128, 192), batch=16, rate=2e-3),
     "classifier": Schedule(epochs=9, sides=(96, 128, 128), rate=2e-3, averaging=0.999),
+    "refinement": Schedule(epochs=3, sides=(128,), rate=1e-3, warm_up=100),
 }
 
 
@@ -42,15 +44,19 @@ def build_teacher() -> nn.Module:
 
 def main() -> None:
     """Run one stage."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("stage", choices=SCHEDULES)
-    parser.add_argument("--ham10000", type=Path, required=True, help="folder with images/, masks/, labels.csv")
+    parser.add_argument("--ham10000", type=Path, required=True, help="folder with images, masks, labels.csv")
     parser.add_argument("--task1", type=Path, required=True, help="the same of ISIC 2018 Task 1")
     parser.add_argument("--diagnoses", type=Path, required=True, help="CSV of Task 1's diagnoses")
     parser.add_argument("--work", type=Path, required=True, help="folder for cache, checkpoints and logs")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    photographs = open_photographs(arguments.ham10000, arguments.task1, arguments.diagnoses, arguments.work / "cache")
+    photographs = open_photographs(
+        arguments.ham10000, arguments.task1, arguments.diagnoses, arguments.work / "cache"
+    )
     schedule, run = SCHEDULES[arguments.stage], arguments.work / arguments.stage
     if arguments.stage == "teacher":
         network = train_classifier(build_teacher(), photographs, schedule, run)
@@ -60,7 +66,11 @@ def main() -> None:
         teacher = build_teacher()
         teacher.load_state_dict(torch.load(arguments.work / "teacher" / "weights.pt", weights_only=True))
         teacher = teacher.eval().to(memory_format=torch.channels_last)
-        network = train_classifier(build_densenet121(), photographs, schedule, run, teacher)
+        network = build_densenet121()
+        if arguments.stage == "refinement":
+            first = arguments.work / "classifier" / "weights.pt"
+            network.load_state_dict(torch.load(first, weights_only=True))
+        network = train_classifier(network, photographs, schedule, run, teacher)
     torch.save(network.state_dict(), run / "weights.pt")
 
 

@@ -81,7 +81,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from importlib.metadata import version
 
-        parser.exit(0, f"dermcheck {version('dermcheck')}\n")
+        print(f"dermcheck {version('dermcheck')}")
+        parser.exit()
 
 
 def _print_any_script() -> None:

@@ -69,7 +69,10 @@ def lesion_pixels(seed: int, rows: int, columns: int) -> np.ndarray:
     """A dark ellipse on skin, another one for each seed."""
     chance = np.random.default_rng(seed)
     y, x = np.mgrid[:rows, :columns]
-    centre, radii = chance.uniform(0.35, 0.65, 2) * (rows, columns), chance.uniform(0.1, 0.3, 2) * (rows, columns)
+    centre, radii = (
+        chance.uniform(0.35, 0.65, 2) * (rows, columns),
+        chance.uniform(0.1, 0.3, 2) * (rows, columns),
+    )
     inside = ((y - centre[0]) / radii[0]) ** 2 + ((x - centre[1]) / radii[1]) ** 2 < 1
     pixels = np.full((rows, columns, 3), (224, 172, 148), np.uint8)
     pixels[inside] = chance.integers(20, 150, 3)
@@ -150,7 +153,9 @@ for line in sys.stdin:
 class BatchProcess:
     """One `dermcheck batch` in a process of its own."""
 
-    def __init__(self, ask: Callable[..., Any], arguments: list[str], log: Path, file_size_limit: int) -> None:
+    def __init__(
+        self, ask: Callable[..., Any], arguments: list[str], log: Path, file_size_limit: int
+    ) -> None:
         self._ask = ask
         self._log = log
         self.pid: int = ask(arguments=arguments, log=str(log), file_size_limit=file_size_limit)

@@ -53,7 +53,9 @@ def test_every_row_is_what_the_predictor_says_in_input_order(
     rows = read_table(tmp_path / "out/predictions.csv")
     assert [row["image"] for row in rows] == list(pixels)
     for row, photograph in zip(rows, pixels.values(), strict=True):
-        assert probabilities(row) == pytest.approx(dict(predictor.predict(photograph).probabilities), abs=1e-6)
+        assert probabilities(row) == pytest.approx(
+            dict(predictor.predict(photograph).probabilities), abs=1e-6
+        )
 
 
 def test_the_tables_have_the_isic_header_and_lines_that_unix_tools_read(tmp_path, batch, draw_photo):
@@ -77,9 +79,7 @@ def test_masks_are_those_of_the_predictor_in_the_image_s_own_size(tmp_path, batc
     assert np.array_equal(mask, expected * np.uint8(255))
 
 
-def test_dicom_results_say_what_the_predictor_says_of_the_instance(
-    tmp_path, batch, draw_dicom, predictor
-):
+def test_dicom_results_say_what_the_predictor_says_of_the_instance(tmp_path, batch, draw_dicom, predictor):
     source = draw_dicom(tmp_path / "in/a.dcm", seed=3, rows=75, columns=131)
     batch(dicom=True)
     report, header = predictor.predict(read_photograph(source).pixels), read_header(source)
@@ -133,7 +133,19 @@ def test_the_second_file_of_an_instance_is_a_failure_that_names_both(tmp_path, b
 
 
 @pytest.mark.parametrize(
-    "name", ["Läsion 3", "皮肤病变", "آفة", "मेलेनोमा", "a, b", 'the "big" one', "two\nlines", "-rf", "a" * 240, "=1+1"]
+    "name",
+    [
+        "Läsion 3",
+        "皮肤病变",
+        "آفة",
+        "मेलेनोमा",
+        "a, b",
+        'the "big" one',
+        "two\nlines",
+        "-rf",
+        "a" * 240,
+        "=1+1",
+    ],
 )
 def test_a_name_of_any_script_and_punctuation_survives(tmp_path, batch, draw_photo, images, name):
     draw_photo(tmp_path / "in" / f"{name}.jpg")
@@ -217,7 +229,9 @@ def test_the_output_folder_of_other_models_is_refused(tmp_path, batch, draw_phot
     draw_photo(tmp_path / "in/a.jpg")
     batch()
     before = (tmp_path / "out/predictions.csv").read_bytes()
-    with pytest.raises(ArgumentError, match=r"made with classifier Test classifier 1.0 .* not Test classifier 2.0"):
+    with pytest.raises(
+        ArgumentError, match=r"made with classifier Test classifier 1.0 .* not Test classifier 2.0"
+    ):
         batch(models=other_models)
     assert (tmp_path / "out/predictions.csv").read_bytes() == before
 
@@ -226,7 +240,9 @@ def test_the_output_folder_of_another_input_is_refused(tmp_path, batch, draw_pho
     draw_photo(tmp_path / "in/a.jpg")
     draw_photo(tmp_path / "other/a.jpg")
     batch()
-    with pytest.raises(ArgumentError, match=r"made with INPUT .*/in, not .*/other. Choose another --output folder"):
+    with pytest.raises(
+        ArgumentError, match=r"made with INPUT .*/in, not .*/other. Choose another --output folder"
+    ):
         batch("other")
 
 
@@ -309,7 +325,9 @@ def test_missing_models_are_refused_before_anything_is_made(tmp_path, batch, dra
     assert not (tmp_path / "out").exists()
 
 
-def test_models_without_weights_end_the_batch_instead_of_failing_each_image(tmp_path, batch, draw_photo, models):
+def test_models_without_weights_end_the_batch_instead_of_failing_each_image(
+    tmp_path, batch, draw_photo, models
+):
     draw_photo(tmp_path / "in/a.jpg")
     cards_only = shutil.copytree(models, tmp_path / "cards", ignore=shutil.ignore_patterns("*.safetensors"))
     with pytest.raises(ModelError, match=r"weights\.safetensors"):

@@ -81,7 +81,6 @@ def test_truncated_dicom(archive, failure, draw_dicom, share):
 
 def test_pixel_data_shorter_than_rows_and_columns(archive, failure, draw_dicom):
     def shorten(dataset: Dataset) -> None:
-        dataset.decompress()
         dataset.PixelData = dataset.PixelData[: len(dataset.PixelData) // 2]
 
     uid = draw_dicom(archive / "short.dcm", change=shorten).SOPInstanceUID

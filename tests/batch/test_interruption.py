@@ -51,7 +51,9 @@ def wait_for_masks(output: Path, process, count: int) -> None:
     time.sleep(1.1)
 
 
-def test_a_killed_batch_goes_on_and_ends_as_if_nothing_had_happened(archive, uninterrupted, start_batch, tmp_path):
+def test_a_killed_batch_goes_on_and_ends_as_if_nothing_had_happened(
+    archive, uninterrupted, start_batch, tmp_path
+):
     output = tmp_path / "out"
     for masks in (5, 30):
         process = start_batch(archive, output, "--masks", "png")
@@ -67,7 +69,9 @@ def test_a_killed_batch_goes_on_and_ends_as_if_nothing_had_happened(archive, uni
     assert results(output) == uninterrupted
 
 
-def test_control_c_stops_with_a_sentence_and_the_batch_can_go_on(archive, uninterrupted, start_batch, tmp_path):
+def test_control_c_stops_with_a_sentence_and_the_batch_can_go_on(
+    archive, uninterrupted, start_batch, tmp_path
+):
     output = tmp_path / "out"
     process = start_batch(archive, output, "--masks", "png")
     wait_for_masks(output, process, 5)
@@ -91,11 +95,11 @@ def test_a_second_batch_on_the_same_output_is_refused(archive, uninterrupted, st
     assert results(output) == uninterrupted
 
 
-def test_a_disk_that_fills_up_is_a_sentence_and_nothing_is_lost(archive, uninterrupted, start_batch, tmp_path):
+def test_a_disk_that_fills_up_is_a_sentence_and_nothing_is_lost(
+    archive, uninterrupted, start_batch, tmp_path
+):
     output = tmp_path / "out"
-    status, _, errors = start_batch(
-        archive, output, "--masks", "png", file_size_limit=24 * 1024
-    ).finish()
+    status, _, errors = start_batch(archive, output, "--masks", "png", file_size_limit=24 * 1024).finish()
     assert status == 1
     assert JOURNAL_NAME in errors
     assert "the progress cannot be saved" in errors
@@ -107,9 +111,7 @@ def test_a_disk_that_fills_up_is_a_sentence_and_nothing_is_lost(archive, uninter
 def test_a_result_for_which_there_is_no_room_is_not_there_at_all(start_batch, draw_photo, tmp_path):
     draw_photo(tmp_path / "in/large.png", rows=1500, columns=1500)
     output = tmp_path / "out"
-    status, _, errors = start_batch(
-        tmp_path / "in", output, "--dicom", file_size_limit=100 * 1024
-    ).finish()
+    status, _, errors = start_batch(tmp_path / "in", output, "--dicom", file_size_limit=100 * 1024).finish()
     assert status == 1
     assert "this result cannot be saved (File too large)" in errors
     assert not list(output.glob("dicom/*.seg.dcm"))

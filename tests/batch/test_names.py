@@ -29,7 +29,9 @@ def test_a_name_that_is_not_utf8_becomes_text():
     assert name.encode().startswith(b"l\\")
 
 
-@pytest.mark.parametrize("image", ["ISIC_0024306", "Läsion 3", "皮肤", "حالة", "a,b", 'it"s'.replace('"', "'"), "1.2.840.1"])
+@pytest.mark.parametrize(
+    "image", ["ISIC_0024306", "Läsion 3", "皮肤", "حالة", "a,b", 'it"s'.replace('"', "'"), "1.2.840.1"]
+)
 def test_ordinary_names_of_any_script_are_file_names_unchanged(image):
     assert result_path(image, ENDING) == Path(image + ENDING)
 
@@ -59,12 +61,15 @@ def test_two_names_have_two_files(one, other):
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("a\nb", "a_b"), ("a\nb", "a\tb"), ("é" * 150, "é" * 151), ("../a", "_/a"), ("a?", "a*")]
+    ("one", "other"),
+    [("a\nb", "a_b"), ("a\nb", "a\tb"), ("é" * 150, "é" * 151), ("../a", "_/a"), ("a?", "a*")],
 )
 def test_two_names_that_differ_in_what_is_replaced_have_two_files(one, other):
     assert result_path(one, ENDING) != result_path(other, ENDING)
 
 
-@pytest.mark.parametrize(("one", "other"), [("IMG_1", "img_1"), ("l\u00e4sion", "la\u0308sion"), ("STRASSE", "straße")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("IMG_1", "img_1"), ("l\u00e4sion", "la\u0308sion"), ("STRASSE", "straße")]
+)
 def test_names_that_are_one_file_elsewhere_are_equal(one, other):
     assert comparable(one) == comparable(other)

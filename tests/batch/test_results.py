@@ -39,7 +39,9 @@ def test_a_table_that_cannot_be_completed_leaves_the_old_one(folder):
         yield Failure("b", "new")
         raise OSError(28, os.strerror(28))
 
-    with pytest.raises(StorageError, match=r"failures\.csv: this result cannot be saved \(No space left on device\)"):
+    with pytest.raises(
+        StorageError, match=r"failures\.csv: this result cannot be saved \(No space left on device\)"
+    ):
         folder.write_tables([], breaking())
     assert (folder.path / "failures.csv").read_text() == "image,reason\na,old\n"
 

@@ -75,7 +75,8 @@ def test_label_map_segmentations_are_skipped_although_pydicom_does_not_know_them
 
 
 @pytest.mark.parametrize(
-    "sop_class", [VLPhotographicImageStorage, CTImageStorage, UltrasoundImageStorage, VideoPhotographicImageStorage]
+    "sop_class",
+    [VLPhotographicImageStorage, CTImageStorage, UltrasoundImageStorage, VideoPhotographicImageStorage],
 )
 def test_images_of_every_kind_are_read(sop_class):
     header = Dataset()

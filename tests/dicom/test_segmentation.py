@@ -52,6 +52,7 @@ GEOMETRIES = {
     "frame of reference only": {"FrameOfReferenceUID": "2.25.77"},
     "spacing and frame of reference": {"PixelSpacing": [0.05, 0.04], "FrameOfReferenceUID": "2.25.77"},
     "placed in the patient": PLACED,
+    "an impossible orientation": {**PLACED, "ImageOrientationPatient": [0, 0, 0, 0, 0, 0]},
     "half a geometry": {"FrameOfReferenceUID": "", "ImagePositionPatient": [1, 2, 3]},
 }
 
@@ -459,7 +460,7 @@ def test_only_the_outline_of_the_asked_frame_is_read(multi_frame: Dataset, segme
 
 def test_outlines_of_several_frames_need_a_choice(multi_frame: Dataset, segment: LesionSegment) -> None:
     other = LesionSegment(~segment.mask, MELANOMA)
-    written = write_segmentation(multi_frame, [segment, other], MODEL)
+    written = stored(write_segmentation(multi_frame, [segment, other], MODEL))
     second = written.PerFrameFunctionalGroupsSequence[1].DerivationImageSequence[0].SourceImageSequence[0]
     second.ReferencedFrameNumber = 3
     with pytest.raises(MaskError, match="outlines frames 1, 3 of the photograph"):

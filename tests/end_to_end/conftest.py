@@ -82,7 +82,8 @@ def slicer_client() -> ModuleType:
     """The client library of the plug-in for 3D Slicer, as the monailabel wheel installs it."""
     path = Path(sys.prefix) / "monailabel/plugins/slicer/MONAILabel/MONAILabelLib/client.py"
     spec = importlib.util.spec_from_file_location("slicer_client", path)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -96,17 +97,36 @@ def client(server: Server, slicer_client: ModuleType, tmp_path: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The two real networks with random weights, which outline an irregular part of any photograph."""
+def draw_photo() -> Callable[[int, int, int], Image.Image]:
+    """Draw skin with a lesion off the centre: no mirroring or turning leaves the picture as it is."""
+
+    def draw(columns: int, rows: int, seed: int) -> Image.Image:
+        rng = np.random.default_rng(seed)
+        skin = rng.normal((214, 168, 150), 6, (rows, columns, 3)).clip(0, 255).astype(np.uint8)
+        photo = Image.fromarray(skin)
+        x, y, width, height = columns * 0.2, rows * 0.25, columns * 0.35, rows * 0.3
+        ImageDraw.Draw(photo).ellipse((x, y, x + width, y + height), fill=(96, 58, 44))
+        return photo
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory, draw_photo: Callable[..., Image.Image]) -> Path:
+    """The two real networks with random weights, made to outline an irregular half of a drawn photo."""
     folder = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
+    pixels = torch.from_numpy(np.array(draw_photo(256, 192, 0))).permute(2, 0, 1)[None] / 127.5 - 1
     for name, task, architecture, side in (
         ("classifier", "classification", "densenet121", 128),
         ("outliner", "segmentation", "unet", 192),
     ):
         classifies = task == "classification"
         network = build_network(architecture, task)
-        network(torch.rand(8, 3, 64, 64) * 2 - 1)  # batch normalisation gathers statistics
+        network(pixels.expand(2, -1, -1, -1))  # batch normalisation gathers statistics
+        if not classifies:
+            with torch.no_grad():
+                list(network.parameters())[-1].sub_(network.eval()(pixels).median())  # the last bias
         card = ModelCard(
             name=f"Test {name}",
             version="1.0",
@@ -126,21 +146,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         save_model(folder / name, network, card)
     return folder
-
-
-@pytest.fixture(scope="session")
-def draw_photo() -> Callable[[int, int, int], Image.Image]:
-    """Draw skin with a lesion off the centre: no mirroring or turning leaves the picture as it is."""
-
-    def draw(columns: int, rows: int, seed: int) -> Image.Image:
-        rng = np.random.default_rng(seed)
-        skin = rng.normal((214, 168, 150), 6, (rows, columns, 3)).clip(0, 255).astype(np.uint8)
-        photo = Image.fromarray(skin)
-        x, y, width, height = columns * 0.2, rows * 0.25, columns * 0.35, rows * 0.3
-        ImageDraw.Draw(photo).ellipse((x, y, x + width, y + height), fill=(96, 58, 44))
-        return photo
-
-    return draw
 
 
 @pytest.fixture(scope="session")
@@ -186,6 +191,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], dict[s
         return os.environ | {
             "DERMCHECK_CACHE": str(folder / "cache"),
             "TMPDIR": str(folder / "tmp"),
+            "OMP_NUM_THREADS": "1",  # the test's own process computes the same way, to the last bit
             "NETWORK_NOTES": str(folder / "network.txt"),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])),
@@ -314,6 +320,7 @@ def companion(server: Server, tmp_path: Path) -> Callable[[str], SimpleITK.Image
 @pytest.fixture(scope="session")
 def predictor(models: Path) -> Predictor:
     """The models that the servers use, in this process."""
+    torch.set_num_threads(1)
     return Predictor.load(models)
 
 

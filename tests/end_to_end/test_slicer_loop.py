@@ -267,7 +267,7 @@ def test_a_session_predicts_on_an_uploaded_photo(client, server, name, draw_phot
     draw_photo(200, 140, 9).save(path)
     session = client.create_session(str(path))["session_id"]
     assert client.get_session(session)
-    answer, params = client.infer("dermcheck", "Volume", dict(SLICER_PARAMS), session_id=session)
+    answer, _ = client.infer("dermcheck", "Volume", dict(SLICER_PARAMS), session_id=session)
     assert read_mask(answer).shape == (140, 200)
     if name.endswith("png"):
         report = predictor.predict(np.asarray(draw_photo(200, 140, 9)))

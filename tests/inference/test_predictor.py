@@ -82,6 +82,17 @@ def test_very_small_and_very_narrow_pictures_work(random_predictor, noise, shape
     assert sum(report.probabilities.values()) == pytest.approx(1)
 
 
+def test_specks_beside_a_lesion_are_not_outlined_but_a_second_lesion_is(plain_predictor):
+    two = np.zeros((450, 600), np.bool_)
+    two[100:300, 100:300] = two[200:300, 400:500] = True
+    speck = two.copy()
+    speck[400:420, 20:40] = True
+    np.testing.assert_array_equal(
+        plain_predictor.outline(photograph_of(speck)), plain_predictor.outline(photograph_of(two))
+    )
+    assert plain_predictor.outline(photograph_of(two))[250, 450]
+
+
 def test_a_tiny_picture_keeps_its_lesion(plain_predictor):
     lesion = np.zeros((10, 10), np.bool_)
     lesion[2:8, 1:5] = True

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from dermcheck.training.evaluation import (
     bootstrap,
     classification_figures,

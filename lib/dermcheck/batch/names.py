@@ -66,7 +66,7 @@ def result_path(image: str, ending: str) -> Path:
     >>> str(result_path("ISIC_0034525", "_segmentation.png"))
     'ISIC_0034525_segmentation.png'
     >>> str(result_path("../a", ".seg.dcm"))
-    '_/a-54d7563d.seg.dcm'
+    '_/a-61b4c98b.seg.dcm'
     """
     parts = [_safe_part(part) for part in image.split("/")]
     name = "/".join(parts)

@@ -158,12 +158,8 @@ def _segmentation(photograph: Dataset, report: LesionReport) -> Dataset:
 
 
 def _structured_report(photograph: Dataset, report: LesionReport) -> Dataset:
-    finding = DiagnosisFinding(
-        probabilities=report.probabilities,
-        decision=report.decision,
-        uncertainty=report.uncertainty,
-        algorithm=report.classifier,
-        mask_area_px=int(report.mask.sum()),
+    finding = DiagnosisFinding.from_mask(
+        report.mask, report.probabilities, report.decision, report.uncertainty, report.classifier
     )
     return write_report(photograph, finding)
 

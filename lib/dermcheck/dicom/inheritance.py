@@ -9,17 +9,18 @@ import math
 from copy import deepcopy
 from typing import Final
 
+import numpy as np
 from pydicom import DataElement, Dataset, config
 from pydicom.multival import MultiValue
 from pydicom.uid import (
-    UID,
     MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
     MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
     MultiFrameTrueColorSecondaryCaptureImageStorage,
 )
-from pydicom.valuerep import validate_value
+from pydicom.valuerep import STR_VR, validate_value
 
 from dermcheck.dicom.header import PhotographHeader, read_header
+from dermcheck.dicom.references import is_uid
 from dermcheck.errors import ArgumentError
 
 __all__ = ["anatomic_regions", "choose_frame", "reference_header"]
@@ -47,8 +48,6 @@ _MULTI_FRAME: Final = (
 )
 
 _LOSSY: Final = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
-
-_GEOMETRY: Final = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6}
 
 
 def reference_header(source: Dataset) -> Dataset:
@@ -116,13 +115,14 @@ def choose_frame(header: PhotographHeader, frame: int | None) -> int | None:
     ArgumentError
         If the photograph has no such frame.
     """
-    if not 1 <= (frame or 1) <= header.number_of_frames:
+    chosen = 1 if frame is None else frame
+    if not 1 <= chosen <= header.number_of_frames:
         raise ArgumentError(
             f"instance {header.sop_instance_uid}: frame {frame} was asked for, expected 1 to "
             f"{header.number_of_frames}."
         )
     is_multi_frame = header.sop_class_uid in _MULTI_FRAME and header.number_of_frames > 1
-    return frame or 1 if is_multi_frame else None
+    return chosen if is_multi_frame else None
 
 
 def _valid_element(source: Dataset, tag: int) -> DataElement | None:
@@ -132,7 +132,7 @@ def _valid_element(source: Dataset, tag: int) -> DataElement | None:
         values = element.value if isinstance(element.value, MultiValue) else [element.value]
         if element.VR != "SQ":
             for value in values:
-                validate_value(element.VR, value, config.RAISE)
+                validate_value(element.VR, str(value) if element.VR in STR_VR else value, config.RAISE)
     except Exception:  # pydicom converts lazily: damaged bytes raise whatever their converter raises
         return None
     return element
@@ -140,25 +140,33 @@ def _valid_element(source: Dataset, tag: int) -> DataElement | None:
 
 def _keep_whole_geometry(copy: Dataset, header: PhotographHeader) -> None:
     copy.pop("ImageCenterPointCoordinatesSequence", None)  # a position on a glass slide
-    frame_of_reference = UID(str(copy.get("FrameOfReferenceUID") or ""))
-    is_placed = header.pixel_spacing_mm is not None and all(
-        _are_numbers(copy.get(keyword), count) for keyword, count in _GEOMETRY.items()
+    has_frame_of_reference = is_uid(copy.get("FrameOfReferenceUID"))
+    is_placed = (
+        has_frame_of_reference
+        and header.pixel_spacing_mm is not None
+        and header.sop_class_uid not in _MULTI_FRAME  # these have it in their functional groups
+        and _is_position(copy.get("ImagePositionPatient"))
+        and _is_orientation(copy.get("ImageOrientationPatient"))
     )
-    if not frame_of_reference.is_valid:
+    if not has_frame_of_reference:
         copy.pop("FrameOfReferenceUID", None)
-    if not (frame_of_reference.is_valid and is_placed and header.number_of_frames == 1):
-        for keyword in _GEOMETRY:
-            copy.pop(keyword, None)
+    if not is_placed:
+        copy.pop("ImagePositionPatient", None)
+        copy.pop("ImageOrientationPatient", None)
     if header.pixel_spacing_mm is not None:
         copy.PixelSpacing = list(header.pixel_spacing_mm)
 
 
-def _are_numbers(value: object, count: int) -> bool:
-    return (
-        isinstance(value, MultiValue)
-        and len(value) == count
-        and all(math.isfinite(number) for number in value)
-    )
+def _is_position(value: object) -> bool:
+    return isinstance(value, MultiValue) and len(value) == 3 and all(map(math.isfinite, value))
+
+
+def _is_orientation(value: object) -> bool:
+    """Tell whether the value holds two directions at right angles, each of length 1."""
+    if not (isinstance(value, MultiValue) and len(value) == 6 and all(map(math.isfinite, value))):
+        return False
+    row, column = np.array(value, dtype=float).reshape(2, 3)
+    return bool(np.allclose([row @ row, column @ column, row @ column], [1, 1, 0], atol=1e-3))
 
 
 def _is_code(item: Dataset) -> bool:

