@@ -105,7 +105,7 @@ def draw_probabilities(axes: Axes, report: LesionReport) -> None:
         axes.text(share + 0.02, place, f"{share:.1%}", va="center", fontsize=9, fontweight=weight)
         axes.get_yticklabels()[place].set_fontweight(weight)
     axes.set_xlim(0, 1)
-    axes.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"])
+    axes.set_xticks([0, 0.5, 1], ["0", "50%", "100%"])
     axes.tick_params(labelsize=9, length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.set_xlabel("Calibrated probability", fontsize=9)

@@ -43,7 +43,7 @@ DATA = (
     "folds 0-7 trained, fold 8 selected and calibrated, fold 9 reported only"
 )
 COMMAND = (
-    "scripts/train_reference_models.py outliner, teacher, classifier, refinement; "
+    "scripts/train_reference_models.py outliner, teacher, classifier; "
     "scripts/publish_reference_models.py"
 )
 HALF = (0.5, 0.5, 0.5)
@@ -52,8 +52,8 @@ HALF = (0.5, 0.5, 0.5)
 def classifier_card(photographs: Photographs, work: Path, version: str) -> tuple[torch.nn.Module, ModelCard]:
     """Load the trained classifier and calibrate it on fold 8 of HAM10000."""
     network = build_densenet121()
-    network.load_state_dict(torch.load(work / "refinement" / "weights.pt", weights_only=True))
-    side = SCHEDULES["refinement"].sides[-1]
+    network.load_state_dict(torch.load(work / "classifier" / "weights.pt", weights_only=True))
+    side = SCHEDULES["classifier"].sides[-1]
     train = photographs.rows(range(8))
     clinic = photographs.diagnosis[photographs.rows(range(8), "ham10000")]
     natural = np.bincount(clinic, minlength=len(CLASSES)) / len(clinic)

@@ -1,9 +1,8 @@
-"""Train the reference models: outliner, and teacher, classifier, refinement in this order.
+"""Train the reference models: outliner, and teacher, classifier in this order.
 
     python3 scripts/train_reference_models.py teacher --ham10000 DIR --task1 DIR --diagnoses CSV --work DIR
 
-Each stage continues where it was stopped. The classifier learns from the finished teacher, the
-refinement is a second cycle of the classifier. Needs the
+Each stage continues where it was stopped. The classifier learns from the finished teacher. Needs the
 project's extra ``reference``.
 """
 
@@ -27,7 +26,6 @@ SCHEDULES = {
     "teacher": Schedule(epochs=7, sides=(160,)),
     "outliner": Schedule(epochs=5, sides=(128, 192), batch=16, rate=2e-3),
     "classifier": Schedule(epochs=9, sides=(96, 128, 128), rate=2e-3, averaging=0.999),
-    "refinement": Schedule(epochs=3, sides=(128,), rate=1e-3, warm_up=100),
 }
 
 
@@ -67,9 +65,6 @@ def main() -> None:
         teacher.load_state_dict(torch.load(arguments.work / "teacher" / "weights.pt", weights_only=True))
         teacher = teacher.eval().to(memory_format=torch.channels_last)
         network = build_densenet121()
-        if arguments.stage == "refinement":
-            first = arguments.work / "classifier" / "weights.pt"
-            network.load_state_dict(torch.load(first, weights_only=True))
         network = train_classifier(network, photographs, schedule, run, teacher)
     torch.save(network.state_dict(), run / "weights.pt")
 

@@ -29,6 +29,11 @@ WRONG_FILE = (
     "has this Python's version (cp310, cp311 or cp312) and this system."
 )
 
+NO_COMPILER = (
+    "A package must be compiled for this computer and that failed: install a C++ compiler (Debian, Ubuntu: "
+    "sudo apt install g++ python3-dev), then run the same command again."
+)
+
 # pip's own words, in the order in which they are looked for. A failed connection ends in "no
 # matching distribution" too, so it must be recognised first.
 _SIGNS = (
@@ -52,6 +57,7 @@ _SIGNS = (
         ),
         NO_NETWORK,
     ),
+    (("Failed building wheel for",), NO_COMPILER),
     (("No matching distribution found", "Could not find a version that satisfies"), NO_FILE),
 )
 

@@ -37,6 +37,9 @@ MADE = VENV / "set-up.made.json"  # where the environment was made: its programs
 STAMP = VENV / "set-up.installed.json"  # fingerprints of the sections that are installed
 # What shapes our own installation besides the lock: a change of these installs the project again.
 PROJECT_FILES = ("pyproject.toml", "lib/dermcheck_import_alias.py", "lib/dermcheck_import_alias.pth")
+# Packages that come only as source (timeloop; numpymaxflow on Linux for ARM) are built with these,
+# so they must be there first: nothing outside the lock is fetched for it.
+BUILD_TOOLS = ("setuptools", "numpy")
 SPACE = 4 * GIGABYTE
 SPACE_CUDA = 9 * GIGABYTE  # torch's CUDA libraries, while pip still holds their archives
 
@@ -114,7 +117,7 @@ def is_usable(build: str | None) -> bool:
         or not Path(program("python")).exists()
     ):
         return False
-    return build is None or read_note(STAMP).get("torch") == build
+    return build is None or read_note(STAMP).get("torch") in (build, None)
 
 
 def make_venv() -> None:
@@ -143,8 +146,7 @@ def install(sections: list[str], torch_wheel: Path | None) -> None:
     kept = {name: old[name] for name in lock if old.get(name) == fingerprint(name)}
     LOG.write_text("", encoding="utf-8")
     print("Installing the locked packages. The first time this takes some minutes.", flush=True)
-    # A package that comes only as source is built with the locked setuptools: no other is fetched.
-    install_entries([entry for entry in entries if name_of(entry) == "setuptools"])
+    install_entries([entry for entry in entries if name_of(entry) in BUILD_TOOLS])
     install_torch(torch, torch_wheel)
     if needs_cuda():
         check_space(ROOT, SPACE_CUDA, "Set-up with PyTorch's GPU libraries")

@@ -1,5 +1,6 @@
 """The same store over an archive: a real Orthanc, any other client of the protocol, and bad answers."""
 
+import base64
 import io
 import json
 import socket
@@ -179,6 +180,7 @@ def answer() -> Iterator[dict]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            says["authorization"] = self.headers["Authorization"]
             self.send_response(says["status"])
             self.send_header("Content-Type", says["type"])
             self.send_header("Content-Length", str(len(says["body"])))
@@ -191,7 +193,7 @@ def answer() -> Iterator[dict]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     says["url"] = f"http://127.0.0.1:{server.server_port}/dicom-web"
     yield says
     server.shutdown()
@@ -225,6 +227,12 @@ def test_an_archive_that_does_not_answer_is_a_sentence_without_the_password(cach
     with pytest.raises(StorageError, match=r"http://127.0.0.1:\d+/x: the archive does not answer") as caught:
         StudyStore.open(f"http://doctor:secret@127.0.0.1:{free_port()}/x", cache)
     assert "secret" not in str(caught.value)
+
+
+def test_user_name_and_password_in_the_address_are_sent(answer, cache):
+    answer.update(status=204)
+    StudyStore.open(answer["url"].replace("//", "//doctor:secret@"), cache, watch=False)
+    assert answer["authorization"] == f"Basic {base64.b64encode(b'doctor:secret').decode()}"
 
 
 def test_an_empty_archive_is_no_problem(answer, cache):

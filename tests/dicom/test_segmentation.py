@@ -141,6 +141,23 @@ def test_masks_and_classes_come_back_identical(
     assert [one.lesion_class for one in back] == classes
 
 
+@pytest.mark.parametrize(("shift", "overlap"), [(0, "YES"), (12, "NO")])
+def test_it_says_whether_segments_overlap(
+    shift: int, overlap: str, make_photograph: Callable[..., Dataset]
+) -> None:
+    source = make_photograph(np.zeros((3, 20, 3), np.uint8))
+    first = np.zeros((3, 20), np.bool_)
+    first[1, 2:5] = True
+    lesions = [LesionSegment(mask, None) for mask in (first, np.roll(first, shift, axis=1))]
+    assert write_segmentation(source, lesions, MODEL).SegmentsOverlap == overlap
+
+
+def test_frames_are_packed_without_gaps_and_padded_with_zero(make_photograph: Callable[..., Dataset]) -> None:
+    source = make_photograph(np.zeros((1, 3, 3), np.uint8))
+    lesions = [LesionSegment(np.ones((1, 3), np.bool_), None)] * 2
+    assert write_segmentation(source, lesions, MODEL).PixelData == b"\x3f\0"  # six bits, lowest first
+
+
 def test_label_and_tracking_come_back(photograph: Dataset, segment: LesionSegment) -> None:
     written = LesionSegment(segment.mask, MELANOMA, "left one", "L-7", "2.25.4711")
     (back,) = read_segmentation(

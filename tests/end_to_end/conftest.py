@@ -56,20 +56,25 @@ sys.addaudithook(_note)
 class Server:
     """A running server."""
 
+    started_by: str
     address: str
     process: subprocess.Popen[bytes]
     studies: Path
     log: Path
     network_notes: Path
+    temporary_files: Path
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        return requests.request(method, self.address + path, timeout=120, **options)
 
     def get(self, path: str, **options: Any) -> requests.Response:
-        return requests.get(self.address + path, timeout=120, **options)
+        return self.request("GET", path, **options)
 
     def post(self, path: str, **options: Any) -> requests.Response:
-        return requests.post(self.address + path, timeout=120, **options)
+        return self.request("POST", path, **options)
 
     def put(self, path: str, **options: Any) -> requests.Response:
-        return requests.put(self.address + path, timeout=120, **options)
+        return self.request("PUT", path, **options)
 
 
 @pytest.fixture(scope="session")
@@ -221,7 +226,15 @@ def start(
                 command, cwd=cwd, env=variables, stdout=output, stderr=output, start_new_session=True
             )
         processes.append(process)
-        server = Server(f"http://127.0.0.1:{port}", process, studies, log, Path(variables["NETWORK_NOTES"]))
+        server = Server(
+            "monailabel start_server" if "start_server" in command else "dermcheck serve",
+            f"http://127.0.0.1:{port}",
+            process,
+            studies,
+            log,
+            Path(variables["NETWORK_NOTES"]),
+            Path(variables["TMPDIR"]),
+        )
         _wait_for(server)
         return server
 

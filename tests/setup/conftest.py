@@ -63,6 +63,12 @@ class Project:
             text += "".join(f"{n}=={v} \\\n    --hash=sha256:{digest}\n" for n, v, digest in entries)
         (self.folder / "requirements.lock").write_text(text, encoding="utf-8")
 
+    def lock_also(self, name: str, version: str, digest: str) -> None:
+        """Add an entry to the lock's first section."""
+        lock = self.folder / "requirements.lock"
+        entry = f"{name}=={version} \\\n    --hash=sha256:{digest}\n# === cuda"
+        lock.write_text(lock.read_text(encoding="utf-8").replace("# === cuda", entry), encoding="utf-8")
+
     def start(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run its start.py with this Python; the index folder is all that pip can reach."""
         pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.index), "PIP_CONFIG_FILE": os.devnull}
@@ -76,18 +82,26 @@ class Project:
             check=False,
         )
 
+    def is_usable(self) -> bool:
+        """Ask the set-up scripts whether its environment can be built upon."""
+        code = "from environment.virtual import is_usable; print(is_usable(None))"
+        scripts = {**os.environ, "PYTHONPATH": str(self.folder / "scripts")}
+        answer = subprocess.run([sys.executable, "-c", code], env=scripts, stdout=subprocess.PIPE, check=True)
+        return answer.stdout.strip() == b"True"
+
     def installed(self) -> set[str]:
         """Name the packages in its environment, pip aside."""
         packages = self.folder.glob(".venv/lib/python*/site-packages/*.dist-info")
         return {each.name.partition("-")[0] for each in packages} - {"pip"}
 
 
-@pytest.fixture
-def make_project(tmp_path: Path) -> Callable[..., Project]:
+@pytest.fixture(scope="session")
+def make_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Project]:
     """Make the project; `cuda` says whether its torch asks for the CUDA libraries."""
 
     def make(*, cuda: bool = False) -> Project:
-        project = Project(tmp_path / "a project", tmp_path / "index")
+        folder = tmp_path_factory.mktemp("setup")
+        project = Project(folder / "a project", folder / "index")
         project.index.mkdir()
         (project.folder / "lib").mkdir(parents=True)
         ignored = shutil.ignore_patterns("__pycache__")

@@ -54,6 +54,7 @@ NO_FILE = "ERROR: No matching distribution found for torch==2.13.0"
         ),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM", "A downloaded package is not the one"),
         (NO_FILE, "The package index has no file"),
+        ("ERROR: Failed building wheel for numpymaxflow", "A package must be compiled"),
         (
             "torch-2.13.0-x.whl is not a supported wheel on this platform.",
             "The file given with --torch-wheel",

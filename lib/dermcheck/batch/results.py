@@ -117,9 +117,9 @@ class ResultFolder:
         self._replace(self.path / name, write)
 
     def _write_dicom(self, image: str, kind: str, dataset: Dataset) -> None:
-        self._replace(
-            self._dicom_path(image, kind), lambda file: dataset.save_as(file, enforce_file_format=True)
-        )
+        buffer = io.BytesIO()  # encoded first: pydicom hides the disk's errors in texts of its own
+        dataset.save_as(buffer, enforce_file_format=True)
+        self._replace(self._dicom_path(image, kind), lambda file: file.write(buffer.getbuffer()))
 
     def _mask_path(self, image: str) -> Path:
         return self.path / _MASKS_FOLDER / result_path(image, "_segmentation.png")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dermcheck.commands.serve import STUDIES_VARIABLE
+from dermcheck.errors import ArgumentError
 
 if TYPE_CHECKING:
     from dermcheck.doctor import Finding
@@ -56,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     from dermcheck.doctor import Subject, examine
     from dermcheck.networks.checkpoint import REFERENCE_MODELS
 
+    if not 0 < arguments.port < 65536:
+        raise ArgumentError(f"--port is {arguments.port}, expected a number from 1 to 65535.")
     samples = str(_SAMPLE_STUDIES) if _SAMPLE_STUDIES.is_dir() else None
     studies = arguments.studies or os.environ.get(STUDIES_VARIABLE) or samples
     models = arguments.models or REFERENCE_MODELS

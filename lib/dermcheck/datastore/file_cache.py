@@ -57,10 +57,6 @@ class FileCache:
             ) from error
         self._make_room()
 
-    def path(self, name: str) -> Path:
-        """Return where the file of this name is, or would be."""
-        return self._folder / name
-
     def get(self, name: str, make: Callable[[Path], None]) -> Path:
         """Return the file of this name.
 
@@ -79,7 +75,7 @@ class FileCache:
         Exception
             What `make` raises. No file is left then. It must not ask this cache for a file.
         """
-        path = self.path(name)
+        path = self._folder / name
         with self._locks[hash(name) % _LOCKS]:
             if not _touch(path):
                 self._make(path, make)

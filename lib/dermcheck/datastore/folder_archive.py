@@ -136,7 +136,7 @@ class FolderArchive:
             dataset = read_dataset(path, stop_before_pixels=True)
             instance = describe(dataset, key, _revision(stamp), stamp.modified_ns)
             if instance.kind != "other":
-                check_whole(path)
+                check_whole(path, dataset)
         except NotFoundError:
             return None
         except StorageError as error:

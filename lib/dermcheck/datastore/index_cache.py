@@ -92,8 +92,15 @@ class IndexCache:
 
 
 def _encode(file: IndexedFile) -> str:
-    instance = dataclasses.asdict(file.instance) if file.instance else None
-    return json.dumps({"instance": instance, "problem": file.problem}, default=datetime.isoformat)
+    return json.dumps({"instance": file.instance, "problem": file.problem}, default=_plain)
+
+
+def _plain(value: object) -> object:
+    """Turn what JSON does not know into what it does."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    # By hand, as `asdict` copies deeply and takes longer than all the rest.
+    return {name: getattr(value, name) for name in type(value).__dataclass_fields__}  # type: ignore[attr-defined]
 
 
 def _decode(stamp: Stamp, content: str) -> IndexedFile:

@@ -59,7 +59,8 @@ class WebArchive:
     @classmethod
     def connect(cls, url: str, catalogue: Catalogue) -> "WebArchive":
         """Make an archive of a DICOMweb address. User name and password may be part of it."""
-        return cls(lambda: DICOMwebClient(url, permissive_uid=True), _without_password(url), catalogue)
+        url = url.rstrip("/")
+        return cls(lambda: _make_client(url), _without_password(url), catalogue)
 
     @property
     def _client(self) -> InstanceClient:
@@ -80,7 +81,7 @@ class WebArchive:
         """
         with self._updating:
             before = set(self._known)  # not what is stored during the search
-            found = dict(self._search())
+            found = self._search()
             for key in before - found.keys():
                 self._known.discard(key)
                 self._problems.pop(key, None)
@@ -88,14 +89,24 @@ class WebArchive:
             for key in found.keys() - self._known:
                 self._add(key, found[key])
 
-    def _search(self) -> Iterator[tuple[str, Dataset]]:
+    def _search(self) -> dict[str, Dataset]:
+        found: dict[str, Dataset] = {}
         for modality in MODALITIES:
-            answers = self.search_for_instances(
-                search_filters={"Modality": modality}, fields=_FIELDS, get_remaining=True
-            )
-            for answer in answers if isinstance(answers, list) else [answers]:
-                dataset = from_dicom_json(answer, self._address)
-                yield _listed_key(dataset, self._address), dataset
+            for page in self._pages(modality):
+                new = {_listed_key(listed, self._address): listed for listed in page}
+                if new.keys() <= found.keys():
+                    break  # an archive that ignores the offset would send the same page for ever
+                found |= new
+        return found
+
+    def _pages(self, modality: str) -> Iterator[list[Dataset]]:
+        """Search until nothing is left: archives limit their answers."""
+        offset = 0
+        while answers := self.search_for_instances(
+            search_filters={"Modality": modality}, fields=_FIELDS, offset=offset or None
+        ):
+            yield [from_dicom_json(answer, self._address) for answer in answers]
+            offset += len(answers)
 
     def _add(self, key: str, listed: Dataset) -> None:
         try:
@@ -241,6 +252,13 @@ class WebArchive:
                 f"{self._address}: the archive does not answer ({type(error).__name__}). "
                 "Check the address, and that it is running."
             ) from error
+
+
+def _make_client(url: str) -> DICOMwebClient:
+    client = DICOMwebClient(url, permissive_uid=True)
+    # Two more attempts within two seconds; the client's own thirty would leave a clinician waiting.
+    client.set_http_retry_params(max_attempts=3, wait_exponential_multiplier=250)
+    return client
 
 
 def _key(dataset: Dataset) -> str:

@@ -25,7 +25,10 @@ _UID = re.compile(r"[0-9.]{1,64}")
 
 def instance_name(dataset: Dataset) -> str:
     """Name an instance in a message: by its SOPInstanceUID, else its file, never by its patient."""
-    uid = str(dataset.get("SOPInstanceUID") or "")
+    try:
+        uid = str(dataset.get("SOPInstanceUID") or "")
+    except Exception:  # its bytes are damaged; whoever needs the UID itself says so (`read_uid`)
+        uid = ""
     if _UID.fullmatch(uid):
         return f"instance {uid}"
     return str(getattr(dataset, "filename", None) or "an instance without SOPInstanceUID")
@@ -78,7 +81,8 @@ def read_uid(dataset: Dataset, keyword: str) -> str:
     """
     value = read_text(dataset, keyword)
     if value is None or not _UID.fullmatch(value):
-        found = "missing" if value is None else repr(value)
+        # Not the value itself: with a damaged length it holds what follows, e.g. the patient's name.
+        found = "missing" if value is None else f"malformed ({len(value)} characters)"
         raise UnreadableImageError(
             f"{instance_name(dataset)}: {keyword} is {found}, expected a DICOM UID (digits and dots, at most "
             "64). The file is incomplete: export it again from the archive or camera."

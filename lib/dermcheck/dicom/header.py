@@ -8,6 +8,7 @@ from typing import Final
 
 from pydicom import Dataset
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
 from dermcheck.dicom.attributes import (
@@ -98,7 +99,7 @@ def read_header(dataset: Dataset) -> PhotographHeader:
         sop_instance_uid=read_uid(dataset, "SOPInstanceUID"),
         series_instance_uid=read_uid(dataset, "SeriesInstanceUID"),
         study_instance_uid=read_uid(dataset, "StudyInstanceUID"),
-        modality=read_text(dataset, "Modality") or "",
+        modality=_described(dataset, "Modality") or "",
         patient_key=_patient_key(dataset),
         rows=rows,
         columns=columns,
@@ -106,22 +107,24 @@ def read_header(dataset: Dataset) -> PhotographHeader:
         pixel_spacing_mm=_pixel_spacing(dataset),
         laterality=_laterality(dataset),
         anatomic_site=_anatomic_site(dataset),
-        tracking_id=read_text(dataset, "TrackingID"),
-        tracking_uid=read_text(dataset, "TrackingUID"),
+        tracking_id=_described(dataset, "TrackingID"),
+        tracking_uid=_described(dataset, "TrackingUID"),
         acquired=_acquired(dataset),
     )
 
 
 def _sop_class(dataset: Dataset) -> str:
-    if "SOPClassUID" not in dataset:  # DICOMDIR, the index of a medium, names its class only here
-        _check_is_photograph(dataset, read_text(dataset_meta(dataset), "MediaStorageSOPClassUID"))
+    meta = dataset_meta(dataset)
+    if "SOPClassUID" not in dataset and "MediaStorageSOPClassUID" in meta:
+        # DICOMDIR, the index of a medium, names its class only here.
+        _check_is_photograph(dataset, read_uid(meta, "MediaStorageSOPClassUID"))
     uid = read_uid(dataset, "SOPClassUID")
     _check_is_photograph(dataset, uid)
     return uid
 
 
-def _check_is_photograph(dataset: Dataset, uid: str | None) -> None:
-    if uid is not None and uid not in PHOTOGRAPH_SOP_CLASSES:
+def _check_is_photograph(dataset: Dataset, uid: str) -> None:
+    if uid not in PHOTOGRAPH_SOP_CLASSES:
         raise NotAPhotographError(
             f"{instance_name(dataset)}: SOPClassUID is {UID(uid).name}, expected a photograph, e.g. "
             "Dermoscopic Photography, VL Photographic or Secondary Capture. Choose the photograph itself."
@@ -134,7 +137,7 @@ def _patient_key(dataset: Dataset) -> str:
         source = f"study\0{read_uid(dataset, 'StudyInstanceUID')}"
     else:
         source = f"{read_text(dataset, 'IssuerOfPatientID') or ''}\0{identity}"
-    return hashlib.sha256(source.encode()).hexdigest()[:16]
+    return hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def _pixel_spacing(dataset: Dataset) -> tuple[float, float] | None:
@@ -149,36 +152,42 @@ def _pixel_spacing(dataset: Dataset) -> tuple[float, float] | None:
     return row, column
 
 
-def _anatomic_region(dataset: Dataset) -> Dataset | None:
-    """Return the first Anatomic Region item (PS3.3 10.5), of the image or shared by its frames."""
+def _described(dataset: Dataset, keyword: str) -> str | None:
+    """Return a text that only describes the photograph; a damaged one counts as absent."""
     try:
-        holders = [dataset]
-        for shared in read_value(dataset, "SharedFunctionalGroupsSequence") or []:
-            holders += shared.get("FrameAnatomySequence") or []
-        for holder in holders:
-            if regions := holder.get("AnatomicRegionSequence"):
-                region: Dataset = regions[0]
-                return region
-    except (AttributeError, TypeError, UnreadableImageError):  # not sequences: described, not needed
+        return read_text(dataset, keyword)
+    except UnreadableImageError:
         return None
-    return None
+
+
+def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    """Return the items of a sequence that only describes; one that is absent or damaged has none."""
+    try:
+        value = read_value(dataset, keyword)
+    except UnreadableImageError:
+        return []
+    return list(value) if isinstance(value, Sequence) else []
+
+
+def _anatomic_region(dataset: Dataset) -> Dataset:
+    """Return the first Anatomic Region item (PS3.3 10.5), of the image or shared by its frames."""
+    shared = _items(dataset, "SharedFunctionalGroupsSequence")
+    holders = [dataset, *(anatomy for group in shared for anatomy in _items(group, "FrameAnatomySequence"))]
+    regions = (region for holder in holders for region in _items(holder, "AnatomicRegionSequence"))
+    return next(regions, Dataset())
 
 
 def _anatomic_site(dataset: Dataset) -> str | None:
-    region = _anatomic_region(dataset)
-    meaning = read_text(region, "CodeMeaning") if region is not None else None
-    return meaning or read_text(dataset, "BodyPartExamined")
+    return _described(_anatomic_region(dataset), "CodeMeaning") or _described(dataset, "BodyPartExamined")
 
 
 def _laterality(dataset: Dataset) -> str | None:
     for keyword in ("ImageLaterality", "Laterality"):
-        if (side := read_text(dataset, keyword)) in ("R", "L", "B", "U"):
+        if (side := _described(dataset, keyword)) in ("R", "L", "B", "U"):
             return side
-    region = _anatomic_region(dataset)
-    for modifier in (region.get("AnatomicRegionModifierSequence") or []) if region is not None else []:
-        if side := _SIDES.get(read_text(modifier, "CodeValue") or ""):
-            return side
-    return None
+    modifiers = _items(_anatomic_region(dataset), "AnatomicRegionModifierSequence")
+    sides = (_SIDES.get(_described(modifier, "CodeValue") or "") for modifier in modifiers)
+    return next(filter(None, sides), None)
 
 
 def _acquired(dataset: Dataset) -> datetime | None:

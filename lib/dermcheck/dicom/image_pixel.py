@@ -6,7 +6,7 @@ from typing import Final
 from pydicom import Dataset
 from pydicom.uid import UID
 
-from dermcheck.dicom.attributes import dataset_meta, instance_name, read_text, read_whole_number
+from dermcheck.dicom.attributes import dataset_meta, instance_name, read_text, read_uid, read_whole_number
 from dermcheck.errors import NotAPhotographError, UnreadableImageError
 
 __all__ = ["ImagePixel", "read_image_pixel"]
@@ -45,7 +45,7 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
     name = instance_name(dataset)
     transfer_syntax = _transfer_syntax(dataset, name)
     samples = read_whole_number(dataset, "SamplesPerPixel")
-    photometric = read_text(dataset, "PhotometricInterpretation") or "missing"
+    photometric = (read_text(dataset, "PhotometricInterpretation") or "missing")[:16]
     if samples not in (1, 3):
         raise UnreadableImageError(f"{name}: SamplesPerPixel is {samples}, expected 1 or 3.")
     if samples == 1:
@@ -66,11 +66,12 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
 
 
 def _transfer_syntax(dataset: Dataset, name: str) -> UID:
-    uid = UID(read_text(dataset_meta(dataset), "TransferSyntaxUID") or "")
-    if not uid:
+    meta = dataset_meta(dataset)
+    if "TransferSyntaxUID" not in meta:
         raise UnreadableImageError(
             f"{name}: TransferSyntaxUID is missing, the pixels cannot be decoded. Export it again as a file."
         )
+    uid = UID(read_uid(meta, "TransferSyntaxUID"))
     if uid.startswith(_VIDEO):
         raise NotAPhotographError(
             f"{name}: TransferSyntaxUID is {uid.name}, a video, expected a photograph. Export a still frame."

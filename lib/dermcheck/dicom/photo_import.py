@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from PIL import ExifTags
 from pydicom import Dataset
+from pydicom.config import IGNORE
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sr.coding import Code
@@ -85,7 +86,7 @@ class PhotoDetails:
             _check_text("patient_name", component or None, 64)
         _check_choice("sex", self.sex, ("M", "F", "O"))
         _check_choice("laterality", self.laterality, ("R", "L", "B", "U"))
-        if self.tracking_uid is not None and not UID(self.tracking_uid).is_valid:
+        if self.tracking_uid is not None and not UID(self.tracking_uid, validation_mode=IGNORE).is_valid:
             raise ArgumentError(
                 f"tracking_uid is {self.tracking_uid!r}, expected a DICOM UID (digits and dots)."
             )
@@ -132,13 +133,13 @@ def _check_choice(name: str, value: str | None, choices: tuple[str, ...]) -> Non
 def photo_to_dicom(path: Path, details: PhotoDetails) -> Dataset:
     """Make a complete, valid DICOM instance of one photo, file meta information included.
 
-    - A baseline or extended 8-bit JPEG, upright, grey or of three components, is *wrapped*: its
+    - A baseline or extended 8-bit JPEG, upright, grey or YBR as cameras write it, is *wrapped*: its
       stream becomes the pixel data byte for byte, up to its end marker (EXIF data inside the
       stream, which may tell a place or an owner, stay in it). LossyImageCompression is 01 with
       the ratio and method ISO_10918_1.
     - Everything else is decoded, turned upright by its EXIF orientation (a JPEG stream cannot be
       turned unchanged) and stored uncompressed as RGB, which every viewer and archive reads:
-      PNG, TIFF, and JPEG that is rotated, progressive or CMYK. ImageComments says so, and
+      PNG, TIFF, and JPEG that is rotated, progressive, RGB or CMYK. ImageComments says so, and
       LossyImageCompression still tells that a JPEG once was lossy. 16-bit samples become 8 bits.
     - The whole photo is decoded once in any case, so that no damaged photo enters the archive.
     - An RGB ICC profile of the photo is copied into ICCProfile (PS3.3 C.11.15), not applied.
@@ -309,14 +310,13 @@ def _add_pixels(dataset: Dataset, picture: Picture) -> None:
 
 
 def _can_be_wrapped(picture: Picture) -> bool:
+    """Tell whether the stream is one that VL objects may hold in JPEG Baseline or Extended."""
     stream = picture.stream
-    return (
-        stream is not None
-        and picture.orientation == 1
-        and stream.process in (0xC0, 0xC1)
-        and stream.components in (1, 3)
-        and stream.precision == 8
-    )
+    if stream is None or picture.orientation != 1:
+        return False
+    is_sequential = stream.process in (0xC0, 0xC1) and stream.precision == 8
+    is_ybr = stream.components == 3 and stored_colour(stream, None) == "YBR"  # RGB is not allowed there
+    return is_sequential and (stream.components == 1 or is_ybr)
 
 
 def _wrap(dataset: Dataset, content: bytes, stream: Codestream) -> None:
@@ -327,7 +327,9 @@ def _wrap(dataset: Dataset, content: bytes, stream: Codestream) -> None:
         dataset.PhotometricInterpretation = "MONOCHROME2"
     else:
         dataset.PlanarConfiguration = 0
-        dataset.PhotometricInterpretation = _photometric(stream)
+        # Whatever the subsampling: the VL Image module allows no YBR_FULL (PS3.3 C.8.12.1.1.1), and
+        # decoders take the subsampling from the stream.
+        dataset.PhotometricInterpretation = "YBR_FULL_422"
     dataset.BitsAllocated = dataset.BitsStored = 8
     dataset.HighBit = 7
     dataset.PixelRepresentation = 0
@@ -335,15 +337,6 @@ def _wrap(dataset: Dataset, content: bytes, stream: Codestream) -> None:
     dataset["PixelData"].VR = "OB"
     dataset["PixelData"].is_undefined_length = True
     dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit if stream.process == 0xC0 else JPEGExtended12Bit
-
-
-def _photometric(stream: Codestream) -> str:
-    """Name the stored colours.
-
-    YBR_FULL_422 whatever the subsampling of the stream: the VL Image module allows no YBR_FULL
-    (PS3.3 C.8.12.1.1.1), and decoders take the subsampling from the stream.
-    """
-    return "RGB" if stored_colour(stream, None) == "RGB" else "YBR_FULL_422"
 
 
 def _exif_moment(picture: Picture) -> datetime | None:

@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import ExplicitVRBigEndian, RLELossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
 from dermcheck.errors import MaskError
 
@@ -16,6 +22,13 @@ __all__ = ["StoredValues", "decode_frame", "frame_count"]
 
 StoredValues: TypeAlias = NDArray[np.unsignedinteger[Any]]
 """(rows, columns) of a frame, of 8 or 16 bits; for one-bit pixels 0 and 1."""
+
+_UNCOMPRESSED: Final = (
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+)
 
 _MOST_FRAMES: Final = 10_000
 
@@ -89,7 +102,7 @@ def _decode_bytes(segmentation: Dataset, index: int) -> StoredValues:
         data = _unpack_rle(_compressed(segmentation, index), length)
     elif syntax == _DEFLATED_FRAMES:
         data = zlib.decompressobj(wbits=-15).decompress(_compressed(segmentation, index), length)
-    elif segmentation["PixelData"].is_undefined_length:
+    elif syntax not in _UNCOMPRESSED:
         return pixel_array(segmentation, index=index, raw=True)
     else:  # frames follow each other without gaps, not even to the next byte (PS3.5 8.1.1)
         if syntax == ExplicitVRBigEndian and segmentation["PixelData"].VR == "OW":

@@ -17,6 +17,8 @@ from pydicom.uid import (
     VLPhotographicImageStorage,
 )
 
+from dermcheck.dicom.attributes import read_text
+
 __all__ = ["PHOTOGRAPH_SOP_CLASSES", "is_photograph"]
 
 PHOTOGRAPH_SOP_CLASSES: Final[Mapping[UID, str]] = MappingProxyType(
@@ -40,11 +42,16 @@ Not among them: video, whole-slide microscopy (tiles) and single-bit Secondary C
 def is_photograph(dataset: Dataset) -> bool:
     """Tell by the SOP class alone whether the instance is a photograph.
 
-    Cheap, needs no pixel data and never raises: SEG, SR, PDF, CT, presentation states and objects
-    without a SOP class are all just not photographs.
+    Cheap and needs no pixel data: SEG, SR, PDF, CT, presentation states and objects without a SOP
+    class are all just not photographs.
+
+    Raises
+    ------
+    UnreadableImageError
+        If the bytes of SOPClassUID are damaged, so that nobody can tell.
 
     >>> from pydicom import examples
     >>> is_photograph(examples.ct)
     False
     """
-    return str(dataset.get("SOPClassUID", "")) in PHOTOGRAPH_SOP_CLASSES
+    return read_text(dataset, "SOPClassUID") in PHOTOGRAPH_SOP_CLASSES

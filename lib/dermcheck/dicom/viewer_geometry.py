@@ -7,8 +7,10 @@ rows × 1, row 0 on top. In it ``[0]`` of an array is the picture as displayed.
 # mypy: disable-error-code="no-untyped-call"
 # SimpleITK has no types.
 
+import gzip
 import math
 import re
+import zlib
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +23,7 @@ __all__ = ["place_image", "read_viewer_image"]
 
 _SUFFIXES: Final = (".nii", ".nii.gz", ".nrrd")
 _IDENTITY: Final = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+_NIFTI_HEADER: Final = 352  # bytes before the first pixel, at least
 _CROPPED_KEY: Final = "Segmentation_ReferenceImageExtentOffset"
 _PARAMETERS_KEY: Final = "Segmentation_ConversionParameters"
 _ADVICE: Final = "Draw the outline on this photograph and send it again."
@@ -52,8 +55,9 @@ def read_viewer_image(path: Path, shape: tuple[int, int]) -> sitk.Image:
         _refuse_detached_pixels(path)
         reader.ReadImageInformation()
         _check_size(reader.GetSize(), shape, path)
+        _refuse_truncated_nifti(path, reader)
         image = reader.Execute()
-    except (OSError, RuntimeError) as error:
+    except (EOFError, OSError, RuntimeError, zlib.error) as error:
         reason = str(error).strip().splitlines()[-1]
         raise MaskError(f"{path.name}: the label map cannot be read ({reason}). Send it again.") from error
     if image.GetDimension() == 2:
@@ -124,6 +128,22 @@ def _refuse_detached_pixels(path: Path) -> None:
         header = file.read(1_000_000).replace(b"\r\n", b"\n").split(b"\n\n", 1)[0]
     if re.search(rb"^data ?file:", header, re.IGNORECASE | re.MULTILINE):
         raise MaskError(f"{path.name}: its pixels are in another file. Send one file with header and pixels.")
+
+
+def _refuse_truncated_nifti(path: Path, reader: sitk.ImageFileReader) -> None:
+    """Refuse NIfTI whose pixels are cut off: ITK would read zeros in their place without a word."""
+    if path.name.lower().endswith(".nrrd"):
+        return  # there ITK notices
+    bytes_per_value = sitk.GetArrayFromImage(sitk.Image(1, 1, reader.GetPixelID())).itemsize
+    expected = _NIFTI_HEADER + math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * bytes_per_value
+    found = 0
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+        while found < expected and (chunk := file.read(min(expected - found, 1 << 20))):
+            found += len(chunk)
+        if found == expected:
+            file.read(1 << 20)  # the end of the stream, with its checksum
+    if found < expected:
+        raise OSError(f"it holds {found} bytes, expected {expected}")
 
 
 def _with_header(image: sitk.Image, source: sitk.Image) -> sitk.Image:

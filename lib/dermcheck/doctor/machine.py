@@ -88,7 +88,9 @@ def check_folder(name: str, folder: Path, *, made_on_demand: bool = False) -> Fi
 def check_archive(url: str) -> Finding:
     """Whether a DICOMweb archive answers a search for one study."""
     try:
-        DICOMwebClient(url).search_for_studies(limit=1)
+        client = DICOMwebClient(url)
+        client.set_http_retry_params(retry=False)  # by default it tries for half a minute
+        client.search_for_studies(limit=1)
     except (requests.RequestException, ValueError) as error:
         return Finding(
             "Studies",
@@ -106,13 +108,12 @@ def check_port(host: str, port: int) -> Finding:
             if os.name == "posix":  # elsewhere it would let two programs share the port
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         if _is_dermcheck(host, port):
             return Finding("Port", f"{host}:{port} is DermCheck's, which is running")
-        reason = getattr(error, "strerror", None) or error
         return Finding(
             "Port",
-            f"{host}:{port} cannot be used ({reason})",
+            f"{host}:{port} cannot be used ({error.strerror})",
             "End the program that uses it, or take another one with --port.",
         )
     return Finding("Port", f"{host}:{port} is free")
@@ -120,7 +121,7 @@ def check_port(host: str, port: int) -> Finding:
 
 def _is_dermcheck(host: str, port: int) -> bool:
     """Ask whoever listens there for MONAI Label's description of itself."""
-    with contextlib.suppress(OSError, OverflowError, ValueError, http.client.HTTPException):
+    with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
         connection = http.client.HTTPConnection(host, port, timeout=10)
         with contextlib.closing(connection):
             connection.request("GET", "/info/")

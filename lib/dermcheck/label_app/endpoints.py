@@ -13,6 +13,7 @@ They are here because MONAI Label's own
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -31,7 +32,7 @@ from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils.app import app_instance
 from requests_toolbelt import MultipartEncoder
 
-from dermcheck.errors import ArgumentError, NotFoundError
+from dermcheck.errors import ArgumentError, DermCheckError, NotFoundError
 from dermcheck.label_app.infer_tasks import SEGMENTATION_SUFFIX
 from dermcheck.label_app.sessions import safe_file_name
 from dermcheck.label_app.source_image import SourceImage, read_upload
@@ -248,12 +249,18 @@ def _read_sent_photograph(file: UploadFile) -> SourceImage:
 
 @contextmanager
 def _stored(upload: UploadFile) -> Iterator[Path]:
-    """Put an upload into a temporary folder of its own, under the last part of its own name."""
+    """Put an upload into a temporary folder of its own, under the last part of its own name.
+
+    Sentences about it name the file as it was sent, not where it lay on the server.
+    """
     with tempfile.TemporaryDirectory(prefix="dermcheck-") as folder:
         path = Path(folder) / safe_file_name(upload.filename or "")
         with path.open("wb") as file:
             shutil.copyfileobj(upload.file, file)
-        yield path
+        try:
+            yield path
+        except DermCheckError as error:
+            raise type(error)(str(error).replace(f"{folder}{os.sep}", "")) from error
 
 
 def _json_object(text: str) -> dict[str, Any]:
