@@ -4,8 +4,9 @@
 
 Prints milliseconds per image (median and 90th percentile) of both networks alone and of the whole
 prediction at several sizes, with hardware and date. All cases take turns in every round, so their
-ratios hold even when the machine was busy; the load is printed for that reason. Without --models
-the reference architectures are timed with random weights, which cost the same time.
+ratios hold even when the machine was busy; the load is printed for that reason, and the processor
+time, which hardly depends on it when OMP_NUM_THREADS=1. Without --models the reference
+architectures are timed with random weights, which cost the same time.
 """
 
 from __future__ import annotations
@@ -104,15 +105,18 @@ def prediction_cases(predictor: Predictor) -> dict[str, tuple[Callable[[], objec
     return cases
 
 
-def measure(cases: dict[str, tuple[Callable[[], object], int]], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds per image of each case in each round, after one round to warm up."""
-    times: dict[str, list[float]] = {name: [] for name in cases}
+def measure(
+    cases: dict[str, tuple[Callable[[], object], int]], rounds: int
+) -> dict[str, list[tuple[float, float]]]:
+    """Milliseconds on the clock and of the processor per image of each case and round, after a warm-up."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in cases}
     for round_ in tqdm(range(rounds + 1), desc="rounds"):
         for name, (run, images) in cases.items():
-            start = time.perf_counter()
+            clock, processor = time.perf_counter(), time.process_time()
             run()
+            taken = time.perf_counter() - clock, time.process_time() - processor
             if round_:
-                times[name].append((time.perf_counter() - start) * 1000 / images)
+                times[name].append((taken[0] * 1000 / images, taken[1] * 1000 / images))
     return times
 
 
@@ -151,12 +155,13 @@ def main() -> None:
         )
     start = machine()
     times = measure(cases, arguments.rounds)
-    base = np.median(next(iter(times.values())))
+    base = np.median(next(iter(times.values())), axis=0)[0]
     print(f"\n{datetime.now(timezone.utc):%Y-%m-%d}, {start}\n")
-    print("| case | median ms per image | 90th percentile | ratio to the first |\n|---|---|---|---|")
+    print("| case | median ms per image | 90th percentile | ratio to the first | processor ms |")
+    print("|---|---|---|---|---|")
     for name, values in times.items():
-        median, high = np.median(values), np.percentile(values, 90)
-        print(f"| {name} | {median:.1f} | {high:.1f} | {median / base:.2f} |")
+        (median, processor), (high, _) = np.median(values, axis=0), np.percentile(values, 90, axis=0)
+        print(f"| {name} | {median:.1f} | {high:.1f} | {median / base:.2f} | {processor:.1f} |")
 
 
 if __name__ == "__main__":

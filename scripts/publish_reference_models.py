@@ -28,8 +28,8 @@ from dermcheck.lesions import CLASSES
 from dermcheck.networks.architectures import build_densenet121, build_unet
 from dermcheck.networks.cards import OUTLINER_CLASSES, Calibration, InputSpec, ModelCard
 from dermcheck.networks.checkpoint import save_model
-from dermcheck.training.calibration import fit_temperature
-from dermcheck.training.classification import mean_logits, sampling_prior
+from dermcheck.training.calibration import fit_calibration
+from dermcheck.training.classification import mean_logits
 from dermcheck.training.evaluation import Figure, classification_figures, jaccard_index, outline_figures
 from dermcheck.training.photographs import Photographs, open_photographs
 from train_reference_models import SCHEDULES
@@ -43,8 +43,7 @@ DATA = (
     "folds 0-7 trained, fold 8 selected and calibrated, fold 9 reported only"
 )
 COMMAND = (
-    "scripts/train_reference_models.py outliner, teacher, classifier; "
-    "scripts/publish_reference_models.py"
+    "scripts/train_reference_models.py outliner, teacher, classifier; scripts/publish_reference_models.py"
 )
 HALF = (0.5, 0.5, 0.5)
 
@@ -54,13 +53,11 @@ def classifier_card(photographs: Photographs, work: Path, version: str) -> tuple
     network = build_densenet121()
     network.load_state_dict(torch.load(work / "classifier" / "weights.pt", weights_only=True))
     side = SCHEDULES["classifier"].sides[-1]
-    train = photographs.rows(range(8))
     clinic = photographs.diagnosis[photographs.rows(range(8), "ham10000")]
     natural = np.bincount(clinic, minlength=len(CLASSES)) / len(clinic)
-    training = sampling_prior(photographs.diagnosis[train])
     select = photographs.rows(range(8, 9), "ham10000")
     logits = mean_logits(network, photographs, select, side)
-    temperature = fit_temperature(logits, photographs.diagnosis[select], training, natural)
+    temperature, training = fit_calibration(logits, photographs.diagnosis[select], natural)
     card = ModelCard(
         name="DermCheck classifier",
         version=version,

@@ -58,8 +58,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the parser with every command that `dermcheck.commands` holds."""
     parser = argparse.ArgumentParser(
         prog="dermcheck",
-        description="Outlines and classifies skin lesions in DICOM photographs, on this computer alone. "
-        "Research use only; not a medical device.",
+        description="Outlines and classifies skin lesions in DICOM photographs, on this computer\n"
+        "alone. Research use only; not a medical device.",
         epilog="Example: dermcheck batch photos/ --output results/\n"
         "`dermcheck COMMAND --help` explains a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import platform
 import shutil
@@ -79,8 +80,10 @@ def check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            other = port + 1 if port < 65535 else 8000
-            raise SetUpError(
-                f"The server cannot use port {port} of {host} ({error.strerror or error}): stop the program "
-                f"that uses it (a DermCheck already running?) or choose another port with --port {other}."
-            ) from None
+            if error.errno == errno.EADDRINUSE:
+                other = port + 1 if port < 65535 else 8000
+                advice = f"stop the program that uses it (a DermCheck already running?) or add --port {other}"
+            else:
+                advice = "take 127.0.0.1, or another --host of this computer, and a port from 1024 on"
+            reason = error.strerror or error
+            raise SetUpError(f"The server cannot use port {port} of {host} ({reason}): {advice}.") from None

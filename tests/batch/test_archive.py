@@ -49,7 +49,7 @@ def test_every_row_is_what_the_predictor_says_in_input_order(
         pixels[Path(name).stem] = read_picture(path)
     dataset = draw_dicom(tmp_path / "in/c.dcm", seed=9)
     pixels[dataset.SOPInstanceUID] = read_photograph(dataset).pixels
-    assert batch() == Tally(files=4, predicted=4)
+    assert batch() == Tally(found=4, predicted=4)
     rows = read_table(tmp_path / "out/predictions.csv")
     assert [row["image"] for row in rows] == list(pixels)
     for row, photograph in zip(rows, pixels.values(), strict=True):
@@ -105,6 +105,15 @@ def test_dicom_results_of_a_photo_come_with_the_instance_they_refer_to(tmp_path,
     assert report.StudyInstanceUID == photograph.header.study_instance_uid
 
 
+def test_segmentation_and_report_of_a_photo_follow_the_same_lesion(tmp_path, batch, draw_photo):
+    draw_photo(tmp_path / "in/a.jpg", seed=3)
+    batch(dicom=True)
+    [segment] = dcmread(tmp_path / "out/dicom/a.seg.dcm").SegmentSequence
+    report = str(dcmread(tmp_path / "out/dicom/a.sr.dcm"))
+    assert segment.TrackingUID in report
+    assert segment.TrackingID in report
+
+
 def test_one_file_may_be_the_input(tmp_path, batch, draw_photo, images):
     draw_photo(tmp_path / "in/a.jpg")
     assert batch("in/a.jpg").predicted == 1
@@ -126,7 +135,7 @@ def test_a_stem_that_occurs_again_is_replaced_by_the_path(tmp_path, batch, draw_
 def test_the_second_file_of_an_instance_is_a_failure_that_names_both(tmp_path, batch, draw_dicom, read_table):
     uid = draw_dicom(tmp_path / "in/a.dcm").SOPInstanceUID
     shutil.copy(tmp_path / "in/a.dcm", tmp_path / "in/b.dcm")
-    assert batch() == Tally(files=2, predicted=1, failed=1)
+    assert batch() == Tally(found=2, predicted=1, failed=1)
     [row] = read_table(tmp_path / "out/failures.csv")
     assert row["image"] == uid
     assert row["reason"].startswith(f"b.dcm: SOPInstanceUID is {uid}, which is already the name of a.dcm.")
@@ -171,7 +180,7 @@ def test_a_finished_batch_run_again_computes_nothing(tmp_path, batch, draw_photo
     batch(masks=True)
     before = (tmp_path / "out/predictions.csv").read_bytes()
     cards_only = shutil.copytree(models, tmp_path / "cards", ignore=shutil.ignore_patterns("*.safetensors"))
-    assert batch(masks=True, models=cards_only) == Tally(files=3, already=3)
+    assert batch(masks=True, models=cards_only) == Tally(found=3, already=3)
     assert (tmp_path / "out/predictions.csv").read_bytes() == before
 
 
@@ -180,7 +189,7 @@ def test_a_new_file_finds_its_place_among_the_old_rows(tmp_path, batch, draw_pho
     draw_photo(tmp_path / "in/c.jpg")
     batch()
     draw_photo(tmp_path / "in/b.jpg")
-    assert batch() == Tally(files=3, predicted=1, already=2)
+    assert batch() == Tally(found=3, predicted=1, already=2)
     assert images() == ["a", "b", "c"]
 
 
@@ -213,7 +222,7 @@ def test_a_failure_is_tried_again(tmp_path, batch, draw_photo, images):
     (tmp_path / "in/a.jpg").touch()
     assert batch().failed == 1
     draw_photo(tmp_path / "in/a.jpg")
-    assert batch() == Tally(files=1, predicted=1)
+    assert batch() == Tally(found=1, predicted=1)
     assert images("failures.csv") == []
 
 
@@ -268,9 +277,9 @@ def test_somebody_else_s_table_is_not_overwritten(tmp_path, batch, draw_photo):
 def test_output_inside_the_input_is_not_read(tmp_path, batch, draw_photo):
     draw_photo(tmp_path / "in/a.jpg")
     assert batch(output="in/results", masks=True).predicted == 1
-    assert batch(output="in/results", masks=True) == Tally(files=1, already=1)
+    assert batch(output="in/results", masks=True) == Tally(found=1, already=1)
     assert batch(output="in/other", masks=True) == Tally(
-        files=1, predicted=1, skipped={"results of a batch": 1}
+        found=2, predicted=1, skipped={"results of a batch": 1}
     )
 
 
@@ -335,13 +344,13 @@ def test_models_without_weights_end_the_batch_instead_of_failing_each_image(
     assert not (tmp_path / "out/predictions.csv").exists()
 
 
-def test_progress_is_told_after_every_file(tmp_path, models, draw_photo):
+def test_progress_is_told_at_the_start_and_after_every_file(tmp_path, models, draw_photo):
     for seed in range(3):
         draw_photo(tmp_path / f"in/{seed}.jpg", seed)
     (tmp_path / "in/notes.txt").touch()
     seen = []
     run_batch(
         BatchSettings(tmp_path / "in", tmp_path / "out", models),
-        lambda tally: seen.append((tally.files, tally.predicted, tally.skipped.total())),
+        lambda tally: seen.append((tally.found, tally.predicted, tally.skipped.total())),
     )
-    assert seen == [(4, 1, 0), (4, 2, 0), (4, 3, 0), (4, 3, 1)]
+    assert seen == [(4, 0, 0), (4, 1, 0), (4, 2, 0), (4, 3, 0), (4, 3, 1)]

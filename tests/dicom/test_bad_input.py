@@ -128,6 +128,7 @@ def test_a_preamble_alone(tmp_path):
         read_photograph(tmp_path / "cut.dcm")
 
 
+@pytest.mark.filterwarnings("ignore")  # pydicom's, about the cut
 @pytest.mark.parametrize("syntax", ["native", "JPEG", "deflated"])
 def test_a_dicom_file_cut_anywhere_is_refused(syntax, fields, make_photograph, encapsulated, to_jpeg, save):
     dataset = encapsulated(to_jpeg(fields)) if syntax == "JPEG" else make_photograph(fields)
@@ -346,6 +347,16 @@ def test_a_damaged_rle_header_is_refused(header, reason, make_photograph):
     dataset.PixelData = encapsulate([struct.pack("<16L", *header, *[0] * 14) + b"\x03abcd\0"])
     dataset.file_meta.TransferSyntaxUID = RLELossless
     with pytest.raises(UnreadableImageError, match=reason):
+        read_rgb(dataset)
+
+
+def test_a_stream_on_which_gdcm_ends_its_process_is_refused_and_ours_goes_on(shipped_with_pydicom):
+    dataset = read_dataset(shipped_with_pydicom("SC_rgb_jpeg_gdcm.dcm"))
+    stream = bytearray(get_frame(dataset.PixelData, 0, number_of_frames=1))
+    assert stream[6:11] == b"Adobe"
+    stream[17] = 2  # a colour transform that does not exist: an uncaught C++ exception in GDCM 3.2.6
+    dataset.PixelData = encapsulate([bytes(stream)])
+    with pytest.raises(UnreadableImageError, match=r"PixelData cannot be decoded as JPEG Lossless.*GDCM"):
         read_rgb(dataset)
 
 

@@ -413,6 +413,13 @@ def test_scaling_to_eight_bits_keeps_the_order_and_the_ends(make_photograph, bit
     assert (pixels[samples == 2**bits - 1] == 255).all()
 
 
+def test_signed_grey_survives_lossless_jpeg(make_photograph, save, tmp_path):
+    samples = np.array([[-2048, 0], [1024, 2047]], np.int16).repeat(16, axis=0).repeat(16, axis=1)
+    dataset = make_photograph(samples, "MONOCHROME2", 12, SOPClassUID=VLPhotographicImageStorage)
+    pixels = read_photograph(transcode(save(dataset), JPEGLosslessSV1, tmp_path / "lossless.dcm")).pixels
+    np.testing.assert_array_equal(pixels, read_rgb(dataset))
+
+
 def test_signed_grey_runs_from_its_lowest_to_its_highest_value(make_photograph):
     samples = np.array([[-2048, 0, 2047]], np.int16)
     dataset = make_photograph(samples, "MONOCHROME2", 12)

@@ -56,7 +56,6 @@ sys.addaudithook(_note)
 class Server:
     """A running server."""
 
-    started_by: str
     address: str
     process: subprocess.Popen[bytes]
     studies: Path
@@ -227,7 +226,6 @@ def start(
             )
         processes.append(process)
         server = Server(
-            "monailabel start_server" if "start_server" in command else "dermcheck serve",
             f"http://127.0.0.1:{port}",
             process,
             studies,

@@ -15,7 +15,7 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.tasks.activelearning.random import Random
 from PIL import Image
 from pydicom import Dataset, dcmread
-from pydicom.uid import CTImageStorage, generate_uid
+from pydicom.uid import CTImageStorage, MultiFrameTrueColorSecondaryCaptureImageStorage, generate_uid
 
 from dermcheck.datastore import StudyStore
 from dermcheck.dicom.author import Algorithm
@@ -237,9 +237,23 @@ def test_a_photograph_that_cannot_be_decoded_is_not_offered_again_until_it_is_ex
     with pytest.raises(UnreadableImageError):
         datastore.get_image_uri(bad.SOPInstanceUID)
     assert datastore.get_unlabeled_images() == [good.SOPInstanceUID]
+    assert any(bad.SOPInstanceUID in problem for problem in datastore.json()["problems"])
     bad.save_as(studies / "bad.dcm", enforce_file_format=True)
     datastore.refresh()
     assert set(datastore.get_unlabeled_images()) == {good.SOPInstanceUID, bad.SOPInstanceUID}
+    assert datastore.json()["problems"] == []
+
+
+def test_a_photograph_of_several_frames_is_listed_but_not_offered(open_datastore, add, studies):
+    single = add("single.dcm", 0)
+    several = add("several.dcm", 1)
+    several.SOPClassUID = MultiFrameTrueColorSecondaryCaptureImageStorage
+    several.NumberOfFrames = 2
+    several.PixelData = several.PixelData * 2
+    several.save_as(studies / "several.dcm", enforce_file_format=True)
+    datastore = open_datastore()
+    assert set(datastore.list_images()) == {single.SOPInstanceUID, several.SOPInstanceUID}
+    assert datastore.get_unlabeled_images() == [single.SOPInstanceUID]
 
 
 # ---- adding images ----

@@ -154,9 +154,19 @@ def test_a_taken_port_is_told_before_anything_is_installed(make_project):
         answer = project.start("--port", str(port))
     assert answer.returncode == 1
     assert re.fullmatch(
-        rf"The server cannot use port {port} of 127\.0\.0\.1 .* with --port {port + 1}\.\n", answer.stderr
+        rf"The server cannot use port {port} of 127\.0\.0\.1 \(Address already in use\): "
+        rf"stop the program that uses it .* add --port {port + 1}\.\n",
+        answer.stderr,
     )
     assert not (project.folder / ".venv").exists()
+
+
+def test_a_host_that_is_not_this_computer_is_told(free_port):
+    command = [sys.executable, START, "--host", "192.0.2.1", "--port", free_port]  # RFC 5737: nobody's
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert answer.stderr.startswith(f"The server cannot use port {free_port} of 192.0.2.1 (")
+    assert "take 127.0.0.1" in answer.stderr
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "eighty", "-1"])

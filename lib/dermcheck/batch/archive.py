@@ -46,8 +46,8 @@ class BatchSettings:
 class Tally:
     """How far a batch has come."""
 
-    files: int = 0
-    """All files of the input, of whatever kind."""
+    found: int = 0
+    """All that the input holds: files of every kind, and folders that are passed over or stay closed."""
     predicted: int = 0
     """Photographs predicted in this run."""
     already: int = 0
@@ -72,7 +72,7 @@ def run_batch(settings: BatchSettings, on_progress: OnProgress = lambda tally: N
     Parameters
     ----------
     on_progress
-        Called after each file with the tally, which goes on changing.
+        Called before the first file and after each with the tally, which goes on changing.
 
     Raises
     ------
@@ -91,12 +91,13 @@ def run_batch(settings: BatchSettings, on_progress: OnProgress = lambda tally: N
         "classifier": _model_name(settings.models / "classifier"),
         "outliner": _model_name(settings.models / "outliner"),
     }
-    tally = Tally(files=_count_files(source, output))
+    tally = Tally(found=_count(source, output))
     results = ResultFolder(output, masks=settings.masks, dicom=settings.dicom)
     with Journal(output, bound_to) as journal:
         results.clear_partial()
         journal.forget_gone(source if source.is_dir() else source.parent)
         batch = _Batch(settings, results, journal, tally)
+        on_progress(tally)
         for found in walk(source, output):
             batch.take(found)
             on_progress(tally)
@@ -219,11 +220,11 @@ def _check_folders(source: Path, output: Path) -> tuple[Path, Path]:
     return source, output
 
 
-def _count_files(source: Path, output: Path) -> int:
-    found = Counter(type(entry) for entry in walk(source, output))
+def _count(source: Path, output: Path) -> int:
+    found = sum(1 for _ in walk(source, output))
     if not found:
         raise NotFoundError(f"{file_name(source)}: this folder is empty. Name a folder with photographs.")
-    return found[InputFile]
+    return found
 
 
 def _model_name(folder: Path) -> str:
@@ -240,7 +241,8 @@ def _reason(file: InputFile, error: Exception) -> str:
         sentence = str(error).replace(file_name(file.path), relative)
         return sentence if relative in sentence else f"{relative}: {sentence}"
     if isinstance(error, OSError):
-        return f"{relative}: the file cannot be read ({error.strerror or type(error).__name__})."
+        why = error.strerror or type(error).__name__
+        return f"{relative}: the file cannot be read ({why}). Check its permissions and the disk."
     # The error's own words stay out: they may quote the header, with the patient's name.
     place = traceback.extract_tb(error.__traceback__)[-1]
     return (

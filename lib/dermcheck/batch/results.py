@@ -97,8 +97,9 @@ class ResultFolder:
                 raise ValueError("DICOM results need the data set of the photograph")
             if source.wrapped:
                 self._write_dicom(image, "photo", source.dataset)
-            self._write_dicom(image, "seg", _segmentation(source.dataset, report))
-            self._write_dicom(image, "sr", _structured_report(source.dataset, report))
+            segmentation = _segmentation(source.dataset, report)
+            self._write_dicom(image, "seg", segmentation)
+            self._write_dicom(image, "sr", _structured_report(source.dataset, report, segmentation))
 
     def write_tables(self, predictions: Iterable[Prediction], failures: Iterable[Failure]) -> None:
         """Write both tables. `predictions.csv` comes last, so that its arrival means all is there."""
@@ -157,11 +158,13 @@ def _segmentation(photograph: Dataset, report: LesionReport) -> Dataset:
     return write_segmentation(photograph, [segment], report.outliner)
 
 
-def _structured_report(photograph: Dataset, report: LesionReport) -> Dataset:
+def _structured_report(photograph: Dataset, report: LesionReport, segmentation: Dataset) -> Dataset:
+    """Report on the lesion of the segmentation: both carry the same tracking identifiers."""
     finding = DiagnosisFinding.from_mask(
         report.mask, report.probabilities, report.decision, report.uncertainty, report.classifier
     )
-    return write_report(photograph, finding)
+    lesion = segmentation.SegmentSequence[0]
+    return write_report(photograph, finding, tracking_id=lesion.TrackingID, tracking_uid=lesion.TrackingUID)
 
 
 @contextmanager

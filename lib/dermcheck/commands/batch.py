@@ -7,11 +7,13 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from dermcheck.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from dermcheck.batch import BatchSettings, Tally
 
 __all__ = ["register", "run"]
@@ -107,15 +109,9 @@ class _Progress:
     """
 
     def __init__(self, *, shown: bool) -> None:
-        from tqdm import tqdm
-
         self.tally: Tally | None = None
-        self._bar = tqdm(
-            unit="image",
-            desc="predicting",
-            disable=not shown,
-            mininterval=0.1 if sys.stderr.isatty() else _SECONDS_BETWEEN_LOG_LINES,
-        )
+        self._shown = shown
+        self._bar: tqdm[NoReturn] | None = None
 
     def __enter__(self) -> _Progress:
         return self
@@ -125,14 +121,28 @@ class _Progress:
 
     def close(self) -> None:
         """Leave the bar as it stands and go to a new line."""
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def show(self, tally: Tally) -> None:
         """Bring the bar up to date."""
         self.tally = tally
-        self._bar.total = tally.files - tally.already - tally.skipped.total()
+        if self._bar is None:  # not before the work begins: wrong arguments are then one sentence alone
+            self._bar = self._open(tally.found)
+        self._bar.total = tally.found - tally.already - tally.skipped.total()
         self._bar.set_postfix(failures=tally.failed, refresh=False)
         self._bar.update(tally.predicted + tally.failed - self._bar.n)
+
+    def _open(self, total: int) -> tqdm[NoReturn]:
+        from tqdm import tqdm
+
+        return tqdm(
+            total=total,
+            unit="image",
+            desc="predicting",
+            disable=not self._shown,
+            mininterval=0.1 if sys.stderr.isatty() else _SECONDS_BETWEEN_LOG_LINES,
+        )
 
 
 def _stopped(tally: Tally | None) -> str:

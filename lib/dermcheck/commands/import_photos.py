@@ -18,8 +18,8 @@ __all__ = ["register", "run"]
 
 _DESCRIPTION = """\
 Make DICOM photographs of JPEG, PNG and TIFF photos and put them into a folder of studies.
-JPEG streams are kept as they are, PNG and TIFF are stored without loss. The photos
-themselves are not changed, and a photo that is there already is not imported again.
+The stream of an upright JPEG is kept as it is, all else is stored without further loss.
+The photos themselves are not changed, and none is imported twice.
 """
 _EPILOG = """\
 The options describe all photos of the command line alike. A CSV table describes each one:

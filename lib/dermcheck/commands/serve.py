@@ -138,7 +138,7 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ArgumentError(f"--port is {port}, expected a number from 0 to 65535.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:  # the latter for a name that no name can be
         raise ArgumentError(
             f"--host {host}: there is no such host. Use 127.0.0.1 for this computer."
         ) from error
@@ -176,12 +176,14 @@ def _warn_of_network(host: str) -> None:
 
 def _welcome(app: DermCheckApp, studies: str, host: str, port: int) -> str:
     """Say what to open next."""
+    from dermcheck.datastore.locations import without_password
+
     shown = "127.0.0.1" if host in ("0.0.0.0", "::", "localhost") else host  # noqa: S104  # not bound here
     address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
     problems = app.store.problems()
     lines = [
         "DermCheck is ready. Research use only; not a medical device.",
-        f"  Studies    {studies} ({len(app.store.image_ids())} photographs)",
+        f"  Studies    {without_password(studies)} ({len(app.store.image_ids())} photographs)",
         f"  3D Slicer  module MONAI Label, server address {address}, then Next Sample",
         f"  Browser    {address}/info/ shows what the server offers",
         "  Stop       Ctrl-C",

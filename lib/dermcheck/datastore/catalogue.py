@@ -22,7 +22,8 @@ class Catalogue:
         self._keys_of: dict[str, list[str]] = {}  # SOPInstanceUID -> places, sorted
         self._labels_of: dict[str, list[Instance]] = {}  # image id -> its labels, oldest first
         self._finished: set[str] = set()  # ids, known or not, that have a label made by a human
-        self._image_ids: tuple[str, ...] | None = None  # made again after a change
+        self._image_ids: tuple[str, ...] | None = None  # made again after a change, like the next
+        self._multi_frame: frozenset[str] = frozenset()
 
     def put(self, instance: Instance) -> None:
         """Add an instance, or replace what was known of its place."""
@@ -90,10 +91,23 @@ class Catalogue:
     def image_ids(self) -> list[str]:
         """Return the SOPInstanceUID of each photograph, by place."""
         with self._lock:
-            if self._image_ids is None:
-                photographs = (found for found in self.instances() if found.kind == "photograph")
-                self._image_ids = tuple(found.sop_instance_uid for found in photographs)
-            return list(self._image_ids)
+            return list(self._photographs()[0])
+
+    def multi_frame(self) -> frozenset[str]:
+        """Return the SOPInstanceUID of each photograph whose known header tells of several frames."""
+        with self._lock:
+            return self._photographs()[1]
+
+    def _photographs(self) -> tuple[tuple[str, ...], frozenset[str]]:
+        if self._image_ids is None:
+            photographs = [found for found in self.instances() if found.kind == "photograph"]
+            self._image_ids = tuple(found.sop_instance_uid for found in photographs)
+            self._multi_frame = frozenset(
+                found.sop_instance_uid
+                for found in photographs
+                if found.header and found.header.number_of_frames > 1
+            )
+        return self._image_ids, self._multi_frame
 
     def labels(self, image_id: str) -> list[StoredLabel]:
         """Return the labels of a photograph, oldest first."""

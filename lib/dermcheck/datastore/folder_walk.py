@@ -11,8 +11,8 @@ from dermcheck.errors import StorageError
 
 __all__ = ["FoundFiles", "Stamp", "walk"]
 
-_NOT_STUDIES: Final = frozenset({"dicomdir", "thumbs.db", "desktop.ini"})
-"""Files that media and operating systems add; names in lower case."""
+_NOT_STUDIES: Final = frozenset({"dicomdir", "thumbs.db", "desktop.ini", "readme", "readme.md", "readme.txt"})
+"""Files that media, operating systems and people add beside studies; names in lower case."""
 
 
 class Stamp(NamedTuple):

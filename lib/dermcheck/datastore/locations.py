@@ -9,10 +9,11 @@ import os
 import sys
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit, urlunsplit
 
 from dermcheck.errors import ArgumentError, StorageError
 
-__all__ = ["CACHE_VARIABLE", "cache_root", "is_url", "studies_cache"]
+__all__ = ["CACHE_VARIABLE", "cache_root", "is_url", "studies_cache", "without_password"]
 
 CACHE_VARIABLE: Final = "DERMCHECK_CACHE"
 """Environment variable that names another cache folder."""
@@ -25,6 +26,20 @@ def is_url(location: str | Path) -> bool:
     (True, False)
     """
     return str(location).casefold().startswith(("http://", "https://"))
+
+
+def without_password(location: str) -> str:
+    """Return a location as it may be shown: a DICOMweb address without user name and password.
+
+    >>> without_password("https://reader:secret@pacs.example/dicom-web")
+    'https://pacs.example/dicom-web'
+    >>> without_password("/studies/a@b")
+    '/studies/a@b'
+    """
+    if not is_url(location):
+        return location
+    parts = urlsplit(location)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def cache_root(cache: Path | None = None) -> Path:

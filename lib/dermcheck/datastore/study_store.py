@@ -145,6 +145,10 @@ class StudyStore:
         """Return a text that changes when the photograph's file does. Raises NotFoundError as `header`."""
         return self._photograph(image_id).revision
 
+    def multi_frame_ids(self) -> frozenset[str]:
+        """Return the ids of photographs with several frames; in an archive that is not known in advance."""
+        return self._catalogue.multi_frame()
+
     def _photograph(self, image_id: str) -> Instance:
         found = self._catalogue.find(image_id)
         if found is None or found.kind != "photograph":

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from dicomweb_client.api import DICOMwebClient
@@ -18,6 +17,7 @@ from dermcheck.datastore.archive import InstanceClient
 from dermcheck.datastore.catalogue import Catalogue
 from dermcheck.datastore.instance_json import from_dicom_json
 from dermcheck.datastore.instances import Instance, Kind, describe
+from dermcheck.datastore.locations import without_password
 from dermcheck.dicom.attributes import read_text, read_uid
 from dermcheck.dicom.segmentation_reading import is_segmentation
 from dermcheck.dicom.sop_classes import is_photograph
@@ -60,7 +60,7 @@ class WebArchive:
     def connect(cls, url: str, catalogue: Catalogue) -> "WebArchive":
         """Make an archive of a DICOMweb address. User name and password may be part of it."""
         url = url.rstrip("/")
-        return cls(lambda: _make_client(url), _without_password(url), catalogue)
+        return cls(lambda: _make_client(url), without_password(url), catalogue)
 
     @property
     def _client(self) -> InstanceClient:
@@ -273,8 +273,3 @@ def _listed_key(dataset: Dataset, address: str) -> str:
         raise StorageError(
             f"{address}: it does not answer as DICOMweb does; in a search result {error}"
         ) from error
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

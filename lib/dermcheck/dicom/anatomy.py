@@ -46,6 +46,15 @@ _OTHER: Final[Mapping[str, Code]] = MappingProxyType(
         "trunk": Code("86381001", "SCT", "Skin of trunk"),
         "torso": Code("86381001", "SCT", "Skin of trunk"),
         "lateral torso": Code("86381001", "SCT", "Skin of trunk"),
+        # Whole parts of the body, of which the group has only the skin of one surface.
+        "forearm": codes.SCT.Forearm,
+        "upper arm": codes.SCT.UpperArm,
+        "shoulder": codes.SCT.Shoulder,
+        "thigh": codes.SCT.Thigh,
+        "lower leg": codes.SCT.LowerLeg,
+        "hip": codes.SCT.Hip,
+        "flank": codes.SCT.Flank,
+        "breast": codes.SCT.Breast,
         # HAM10000's word has no single concept.
         "acral": Code("acral", CODING_SCHEME, "Acral skin (palms and soles)"),
         "palms/soles": Code("acral", CODING_SCHEME, "Acral skin (palms and soles)"),

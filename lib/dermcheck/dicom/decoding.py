@@ -3,12 +3,16 @@
 The decoder of each transfer syntax is fixed, so that the same file gives the same pixels on every
 machine: 8-bit JPEG by Pillow, 12-bit and lossless JPEG by GDCM, JPEG-LS by CharLS, JPEG 2000 and
 HTJ2K by OpenJPEG, RLE by our own bounded decoder, uncompressed by pydicom.
+
+A stream without its end marker is refused, as is one that was cut and closed again by an end marker,
+except in 12-bit and lossless JPEG: GDCM fills what is missing and does not say so.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.encaps import get_frame
@@ -42,11 +46,10 @@ from dermcheck.errors import UnreadableImageError
 __all__ = ["decode_frame"]
 
 _LOSSY_JPEG: Final = (JPEGBaseline8Bit, JPEGExtended12Bit)
+_LOSSLESS_JPEG: Final = (JPEGLossless, JPEGLosslessSV1)
 _JPEG_2000: Final = (JPEG2000, JPEG2000Lossless, HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL)
 _PLUGINS: Final[Mapping[UID, str]] = MappingProxyType(
     {
-        JPEGLossless: "gdcm",
-        JPEGLosslessSV1: "gdcm",
         JPEGLSLossless: "pyjpegls",
         JPEGLSNearLossless: "pyjpegls",
         **dict.fromkeys(_JPEG_2000, "pylibjpeg"),
@@ -144,15 +147,29 @@ def _decode_encapsulated(
         return pixels, pixel.photometric
     stream = parse_jpeg2000(frame) if syntax in _JPEG_2000 else parse_jpeg(frame)
     _check_stream(stream, header, pixel, f"{name}, the {syntax.name} stream inside")
-    if syntax in _LOSSY_JPEG and stream.precision == 8:
-        colour = stored_colour(stream, pixel.photometric)
-        return decode_jpeg(frame, stream, colour), "RGB" if pixel.samples == 3 else pixel.photometric
-    if syntax in _LOSSY_JPEG:
-        return decode_by_gdcm(frame, stream, syntax), pixel.photometric
+    if syntax in (*_LOSSY_JPEG, *_LOSSLESS_JPEG):
+        return _decode_jpeg(frame, stream, pixel)
     pixels, properties = decoder.as_array(
         dataset, index=index, raw=True, decoding_plugin=_PLUGINS.get(syntax, "")
     )
     return pixels, str(properties["photometric_interpretation"])
+
+
+def _decode_jpeg(frame: bytes, stream: Codestream, pixel: ImagePixel) -> tuple[NDArray[Any], str]:
+    colour = stored_colour(stream, pixel.photometric)
+    if pixel.transfer_syntax in _LOSSY_JPEG and stream.precision == 8:
+        return decode_jpeg(frame, stream, colour), "RGB" if pixel.samples == 3 else pixel.photometric
+    if pixel.samples == 1:
+        samples = decode_by_gdcm(frame, stream, pixel.transfer_syntax, pixel.photometric)
+        return (_signed(samples, pixel.bits_stored) if pixel.is_signed else samples), pixel.photometric
+    label = "RGB" if colour == "RGB" else "YBR_FULL"
+    return decode_by_gdcm(frame, stream, pixel.transfer_syntax, label), label
+
+
+def _signed(samples: NDArray[Any], bits_stored: int) -> NDArray[Any]:
+    """Read the lowest bits as two's complement: JPEG itself knows no signed samples."""
+    shift = 16 - bits_stored
+    return (samples.astype(np.uint16) << shift).view(np.int16) >> shift
 
 
 def _check_stream(stream: Codestream, header: PhotographHeader, pixel: ImagePixel, where: str) -> None:

@@ -49,6 +49,9 @@ def decode_jpeg(data: bytes, stream: Codestream, colour: Literal["RGB", "YBR"]) 
     libjpeg converts YBR to RGB itself (ITU T.871), with smoothly interpolated chroma. The decoder
     holds 4 bytes a pixel; its rows are copied out in strips, so that no third copy is made.
 
+    A sequential stream that was cut is refused even if an end marker was put behind it. A cut and
+    closed *progressive* stream cannot be told from a whole one: it lacks detail, not area.
+
     Parameters
     ----------
     data
@@ -68,8 +71,9 @@ def decode_jpeg(data: bytes, stream: Codestream, colour: Literal["RGB", "YBR"]) 
     ValueError, OSError
         If the stream is cut or damaged.
     """
-    if not stream.has_end:
+    if stream.length is None:
         raise ValueError("the stream is cut off: its end marker is missing")
+    data = data[: stream.length]
     with _open(data, stream, colour) as picture:
         pixels = np.empty((stream.rows, stream.columns, *([3] if stream.components == 3 else [])), np.uint8)
         copy_picture(picture, pixels)
@@ -110,8 +114,7 @@ def _check_last_block(
     pass on. Put more entropy-coded data before the end marker: a complete scan ignores it, a cut
     one decodes it.
     """
-    end = data.rfind(_EOI)
-    with _open(data[:end] + _FILLER + _EOI, stream, colour) as picture:
+    with _open(data.removesuffix(_EOI) + _FILLER + _EOI, stream, colour) as picture:
         extended = np.empty_like(pixels)
         copy_picture(picture, extended)
     if not np.array_equal(pixels, extended):

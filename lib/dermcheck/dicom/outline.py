@@ -102,7 +102,7 @@ def _walk(part: LesionMask) -> list[tuple[int, int]]:
         if not part[row + right[0], column + right[1]]:
             turn = 1
         elif part[row + left[0], column + left[1]]:
-            turn = 1
+            turn = -1
         else:
             continue
         direction = (direction + turn) % 4

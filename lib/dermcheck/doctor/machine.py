@@ -16,6 +16,7 @@ import psutil
 import requests
 from dicomweb_client import DICOMwebClient
 
+from dermcheck.datastore.locations import without_password
 from dermcheck.doctor.finding import Finding
 
 __all__ = ["check_archive", "check_disk", "check_folder", "check_memory", "check_port"]
@@ -87,6 +88,7 @@ def check_folder(name: str, folder: Path, *, made_on_demand: bool = False) -> Fi
 
 def check_archive(url: str) -> Finding:
     """Whether a DICOMweb archive answers a search for one study."""
+    shown = without_password(url)
     try:
         client = DICOMwebClient(url)
         client.set_http_retry_params(retry=False)  # by default it tries for half a minute
@@ -94,10 +96,10 @@ def check_archive(url: str) -> Finding:
     except (requests.RequestException, ValueError) as error:
         return Finding(
             "Studies",
-            f"{url} does not answer a DICOMweb search ({type(error).__name__})",
+            f"{shown} does not answer a DICOMweb search ({type(error).__name__})",
             "Check the address, and that the archive runs and lets this computer in.",
         )
-    return Finding("Studies", f"{url} answers")
+    return Finding("Studies", f"{shown} answers")
 
 
 def check_port(host: str, port: int) -> Finding:

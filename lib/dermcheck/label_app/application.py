@@ -198,7 +198,12 @@ class DermCheckApp(MONAILabelApp):  # type: ignore[misc]  # monailabel has no ty
             finding = DiagnosisFinding.from_mask(
                 report.mask, report.probabilities, report.decision, report.uncertainty, report.classifier
             )
-            self.store.store(write_report(source.dataset, finding))
+            lesion = segmentation.SegmentSequence[0]  # both objects are about the same lesion
+            self.store.store(
+                write_report(
+                    source.dataset, finding, tracking_id=lesion.TrackingID, tracking_uid=lesion.TrackingUID
+                )
+            )
         return str(segmentation.SOPInstanceUID)
 
     def _load_sessions(self, load: bool = False) -> PhotographSessions | None:

@@ -108,7 +108,7 @@ class DermCheckDatastore(Datastore):  # type: ignore[misc]  # monailabel has no 
             "name": self.name(),
             "description": self.description(),
             "objects": {image_id: self._listed(image_id) for image_id in self.store.image_ids()},
-            "problems": self.store.problems(),
+            "problems": [*self.store.problems(), *self._files.problems()],
         }
 
     def _listed(self, image_id: str) -> dict[str, Any]:
@@ -170,13 +170,15 @@ class DermCheckDatastore(Datastore):  # type: ignore[misc]  # monailabel has no 
     ) -> list[str]:
         """Return the ids of photographs without a label of the tag (default ``final``); `labels` is ignored.
 
-        Those that turned out to be undecodable are left out: nobody can label them.
+        Left out are those that turned out to be undecodable, and multi-frame ones, of which no viewer
+        opens one frame: nobody can label them.
         """
         has_label = self._has_label(label_tag)
+        left_out = self.store.multi_frame_ids() | self._files.undecodable_ids()
         return [
             image_id
             for image_id in self.store.image_ids()
-            if not has_label(image_id) and not self._files.is_undecodable(image_id)
+            if image_id not in left_out and not has_label(image_id)
         ]
 
     def _has_label(self, tag: str | None) -> Callable[[str], bool]:

@@ -47,7 +47,7 @@ class ViewerFiles:
         self._files = FileCache(folder, limit_bytes)
         self._prefix = f"{folder}/"  # joining paths takes half the time of listing 10,000 images
         self._checksums: dict[str, str] = {}
-        self._undecodable: dict[str, str] = {}  # image id -> the revision that was tried
+        self._undecodable: dict[str, tuple[str, str]] = {}  # image id -> the revision tried, and why not
 
     def image(self, image_id: str) -> Path:
         """Return the volume of a photograph.
@@ -57,7 +57,7 @@ class ViewerFiles:
         NotFoundError
             If there is no such photograph.
         UnreadableImageError
-            If it cannot be decoded; `is_undecodable` then says so until its file is exchanged.
+            If it cannot be decoded; `undecodable_ids` then names it until its file is exchanged.
         StorageError
             If the studies cannot be reached or the volume not be written.
         """
@@ -66,19 +66,27 @@ class ViewerFiles:
             path = self._files.get(
                 self._image_name(image_id), lambda unfinished: self._write_image(image_id, unfinished)
             )
-        except UnreadableImageError:
-            self._undecodable[image_id] = revision
+        except UnreadableImageError as error:
+            self._undecodable[image_id] = revision, str(error)
             raise
         if path.name not in self._checksums:
             self._checksums[path.name] = file_checksum(path)
         return path
 
-    def is_undecodable(self, image_id: str) -> bool:
-        """Tell whether making the volume of this photograph failed, and would fail again."""
-        tried = self._undecodable.get(image_id)
-        return (
-            tried is not None and self._store.has_image(image_id) and tried == self._store.revision(image_id)
-        )
+    def undecodable_ids(self) -> frozenset[str]:
+        """Return the ids of photographs whose volume could not be made, and could not be made now."""
+        return frozenset(self._undecodable_now())
+
+    def problems(self) -> list[str]:
+        """Say which photographs could not be decoded when they were asked for, and why."""
+        return list(self._undecodable_now().values())
+
+    def _undecodable_now(self) -> dict[str, str]:
+        return {
+            image_id: reason
+            for image_id, (revision, reason) in list(self._undecodable.items())
+            if self._store.has_image(image_id) and revision == self._store.revision(image_id)
+        }
 
     def image_info(self, image_id: str) -> dict[str, str]:
         """Return name and path that the volume has or will have, and, if it was made, its checksum.

@@ -72,7 +72,7 @@ class Calibration:
     temperature: float
     """Divides the logits; above 1 it makes the model less sure."""
     training_prior: tuple[float, ...]
-    """Share of each class among the images drawn in training, in the order of the card's classes."""
+    """Class shares the network behaves as if it had been trained on, in the order of the card's classes."""
     natural_prior: tuple[float, ...]
     """Share of each class among the patients the probabilities are meant for."""
 

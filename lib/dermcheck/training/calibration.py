@@ -1,44 +1,46 @@
-"""Fitting the temperature that makes a classifier's probabilities honest."""
+"""Fitting what makes a classifier's probabilities honest."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 
-__all__ = ["fit_temperature"]
+__all__ = ["fit_calibration"]
 
 
-def fit_temperature(
-    logits: npt.NDArray[np.float64],
-    truth: npt.NDArray[np.int64],
-    training_prior: npt.NDArray[np.float64],
-    natural_prior: npt.NDArray[np.float64],
-) -> float:
-    """Temperature that minimises the negative log-likelihood (Guo et al. 2017).
+def fit_calibration(
+    logits: npt.NDArray[np.float64], truth: npt.NDArray[np.int64], natural_prior: npt.NDArray[np.float64]
+) -> tuple[float, npt.NDArray[np.float64]]:
+    """Temperature and effective training prior that maximise the likelihood of held-out diagnoses.
+
+    The inference rule is ``logits / temperature - log(training_prior) + log(natural_prior)``. The
+    shares in which the classes were drawn are only a first guess of the training prior: label
+    smoothing, mixing and a teacher shift it. So it is fitted together with the temperature, which
+    is vector scaling with one common slope (Guo et al. 2017, section 4.2).
 
     Parameters
     ----------
     logits
-        (N, classes) outputs for images that were not trained on.
+        (N, classes) outputs for images that were not trained on, every class among them.
     truth
         (N,) class indices.
-    training_prior, natural_prior
-        (classes,) shares of the classes as drawn in training and as they occur; probabilities are
-        moved from the first to the second, as inference does.
+    natural_prior
+        (classes,) shares of the classes as they occur in the clinic.
 
     Returns
     -------
-    float
-        Between 0.05 and 20; above 1 where the network was too sure.
+    temperature
+        Above 1 where the network was too sure.
+    training_prior
+        (classes,) shares that sum to 1.
     """
-    shift = np.log(natural_prior) - np.log(training_prior)
 
-    def negative_log_likelihood(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        scaled = scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True) + shift
+    def negative_log_likelihood(parameters: npt.NDArray[np.float64]) -> float:
+        scaled = logits / np.exp(parameters[0]) + parameters[1:]
         log_probability = scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)
         return float(-log_probability[np.arange(len(truth)), truth].mean())
 
-    bounds = (float(np.log(0.05)), float(np.log(20.0)))
-    return float(np.exp(minimize_scalar(negative_log_likelihood, bounds=bounds, method="bounded").x))
+    best = minimize(negative_log_likelihood, np.concatenate([[0.0], np.log(natural_prior)])).x
+    effective = natural_prior * np.exp(-best[1:])
+    return float(np.exp(best[0])), np.asarray(effective / effective.sum())
