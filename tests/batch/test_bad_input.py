@@ -60,6 +60,11 @@ def test_picture_of_a_kind_that_is_not_read(archive, failure):
     assert failure()["reason"].startswith("phone.HEIC: this is not a readable JPEG, PNG or TIFF photo")
 
 
+def test_thumbnail_of_a_camera_s_raw_file(archive, failure, draw_photo):
+    draw_photo(archive / "raw.tif").rename(archive / "raw.NEF")  # raw files begin as TIFF files do
+    assert failure()["reason"].startswith("raw.NEF: this is a camera's raw file, expected a JPEG")
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
 @pytest.mark.parametrize("share", [0.2, 0.6])
 def test_truncated_photo(archive, failure, draw_photo, suffix, share):

@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -330,7 +331,13 @@ def test_rle_that_unpacks_without_end_stops_at_the_size_of_the_picture(make_phot
     frame = struct.pack("<16L", 1, 64, *[0] * 14) + segment
     dataset.PixelData = encapsulate([frame])
     dataset.file_meta.TransferSyntaxUID = RLELossless
-    assert (read_rgb(dataset) == 7).all()
+    tracemalloc.start()
+    try:
+        assert (read_rgb(dataset) == 7).all()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8_000_000
 
 
 @pytest.mark.parametrize(

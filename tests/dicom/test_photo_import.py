@@ -213,6 +213,8 @@ class TestUids:
         )
         one, two = photo_to_dicom(photo, FULL), photo_to_dicom(other, later)
         assert one.StudyInstanceUID == two.StudyInstanceUID
+        for keyword in ("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "PatientID"):
+            assert one[keyword].value == two[keyword].value
         assert one.SeriesInstanceUID != two.SeriesInstanceUID
         assert one.SOPInstanceUID != two.SOPInstanceUID
 
@@ -450,6 +452,14 @@ class TestImport:
         with pytest.raises(StorageError, match=os.strerror(number)):
             import_photos([(photo, FULL)], studies)
         assert [path for path in studies.rglob("*") if path.is_file()] == []
+
+    def test_a_second_import_at_the_same_moment_overwrites_nothing(self, photo, tmp_path, monkeypatch):
+        path, _ = import_photo(photo, FULL, tmp_path)
+        path.write_bytes(b"written by another process")
+        seen = iter([False, True])  # it was not there yet when this import looked
+        monkeypatch.setattr(Path, "exists", lambda _path: next(seen))
+        assert import_photo(photo, FULL, tmp_path) == (path, False)
+        assert path.read_bytes() == b"written by another process"
 
     def test_a_studies_folder_that_is_a_file_is_refused(self, photo, tmp_path):
         (tmp_path / "studies").write_text("not a folder")

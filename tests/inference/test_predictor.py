@@ -202,9 +202,9 @@ def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 predictor = Predictor.load(Path(sys.argv[1]))
-photographs = [np.zeros((*shape, 3), np.uint8) for shape in json.loads(sys.argv[2])]
+photographs = [np.full((*shape, 3), 40, np.uint8) for shape in json.loads(sys.argv[2])]
 for pixels in photographs:
-    pixels[::7] = 200  # also makes the memory of the photograph itself count before the start
+    pixels[: len(pixels) // 2] = 200
 predictor.predict(photographs[0][:450, :600])
 before = peak_mb()
 for pixels in photographs:
@@ -215,9 +215,10 @@ print(json.dumps(peak_mb() - before))
 
 def test_large_photographs_cost_bounded_memory(random_models):
     pytest.importorskip("resource", reason="peak memory is measured on POSIX systems only")
-    shapes = [MEGAPIXELS_24, MEGAPIXELS_24[::-1], (1000, 20_000), (20_000, 1000)]
+    shapes = [MEGAPIXELS_24, (1000, 20_000), (20_000, 1000)]
     command = [sys.executable, "-c", MEASURE, str(random_models), json.dumps(shapes)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     growth_mb = json.loads(answer.stdout.splitlines()[-1])
-    # Measured: 62 MB, of which the mask is 24. A float copy of one of them would be 288 MB.
-    assert growth_mb < 100
+    # Measured: 47 to 67 MB each (the mask is 24 of them), 86 one after the other. Logits of the
+    # photograph's size would add 96 MB, a float copy of its colours 288.
+    assert growth_mb < 125

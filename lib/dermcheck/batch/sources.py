@@ -10,20 +10,21 @@ from typing import Final
 from pydicom import Dataset
 from pydicom.uid import UID
 
+from dermcheck.dicom.files import file_name
 from dermcheck.dicom.photo_import import PhotoDetails, photo_to_dicom
 from dermcheck.dicom.photograph import read_photograph
 from dermcheck.dicom.pictures import read_picture
 from dermcheck.dicom.pixels import RGBImage
 from dermcheck.dicom.sop_classes import is_photograph
+from dermcheck.errors import UnreadableImageError
 
 __all__ = ["FileKind", "SourceImage", "file_kind", "open_dicom", "open_photo", "skipped_class"]
 
 _DICOM_SUFFIXES: Final = frozenset({".dcm", ".dicom", ".dic", ".ima"})
 _PHOTO_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff"})
 # Pictures that are not read are failures, not skipped: whoever sees only a count would miss them.
-_OTHER_PICTURE_SUFFIXES: Final = frozenset(
-    {".avif", ".bmp", ".cr2", ".cr3", ".dng", ".gif", ".heic", ".heif", ".jp2", ".nef", ".arw", ".webp"}
-)
+_OTHER_PICTURE_SUFFIXES: Final = frozenset({".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".webp"})
+_RAW_SUFFIXES: Final = frozenset({".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2"})
 _PHOTO_SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 _TIFF_SIGNATURES: Final = (b"II*\0", b"MM\0*")
 _NEWER_CLASSES: Final = {  # which pydicom 3.0 does not know (PS3.4 Table B.5-1, editions 2024 and 2025)
@@ -82,7 +83,7 @@ def file_kind(path: Path) -> FileKind:
         return FileKind.PHOTO
     if suffix in _DICOM_SUFFIXES:
         return FileKind.DICOM
-    if suffix in _PHOTO_SUFFIXES or suffix in _OTHER_PICTURE_SUFFIXES:
+    if suffix in _PHOTO_SUFFIXES | _OTHER_PICTURE_SUFFIXES | _RAW_SUFFIXES:
         return FileKind.PHOTO
     return FileKind.DICOM if start.startswith(_BARE_DICOM) else FileKind.OTHER
 
@@ -138,6 +139,11 @@ def open_photo(path: Path, *, as_dicom: bool) -> SourceImage:
     UnreadableImageError
         With the sentence for the user.
     """
+    if path.suffix.casefold() in _RAW_SUFFIXES:  # most are TIFF files whose first picture is a thumbnail
+        raise UnreadableImageError(
+            f"{file_name(path)}: this is a camera's raw file, expected a JPEG, PNG or TIFF photo. "
+            "Develop it with the camera's program."
+        )
     pixels = read_picture(path)
     if not as_dicom:
         return SourceImage(pixels, dataset=None)

@@ -8,17 +8,15 @@ photographs of fold 8 of both reference data sets, an outliner half-way through 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813  (its own documentation's name)
 import torch
 from torch import Tensor
 
+from dermcheck.dicom.segmentation import LesionMask
 from dermcheck.inference.resampling import resample
-
-if TYPE_CHECKING:  # at run time this module would bring all of highdicom
-    from dermcheck.dicom.segmentation import LesionMask
 
 __all__ = ["mask_at_size", "without_islands"]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from dermcheck.dicom.author import Algorithm
 from dermcheck.dicom.pixels import RGBImage
+from dermcheck.dicom.segmentation import LesionMask
 from dermcheck.errors import ModelError
 from dermcheck.inference.calibration import calibrated_probabilities, decide, normalised_entropy
 from dermcheck.inference.postprocessing import mask_at_size, without_islands
@@ -19,9 +20,6 @@ from dermcheck.inference.report import Diagnosis, LesionReport
 from dermcheck.lesions import LESION_CLASSES
 from dermcheck.networks.cards import ModelCard, Task
 from dermcheck.networks.checkpoint import REFERENCE_MODELS, load_model
-
-if TYPE_CHECKING:  # at run time this module would bring all of highdicom
-    from dermcheck.dicom.segmentation import LesionMask
 
 __all__ = ["Predictor"]
 

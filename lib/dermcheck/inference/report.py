@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from dermcheck.dicom.author import Algorithm
+from dermcheck.dicom.segmentation import LesionMask
 from dermcheck.lesions import LesionClass
-
-if TYPE_CHECKING:  # at run time this module would bring all of highdicom
-    from dermcheck.dicom.segmentation import LesionMask
 
 __all__ = ["Diagnosis", "LesionReport"]
 

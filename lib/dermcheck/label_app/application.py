@@ -164,7 +164,7 @@ class DermCheckApp(MONAILabelApp):  # type: ignore[misc]  # monailabel has no ty
         return sample
 
     def source_image(self, image: object) -> SourceImage:
-        """Read a photograph by its id.
+        """Read a photograph by its id, or by the name it was uploaded under.
 
         Raises
         ------
@@ -177,7 +177,8 @@ class DermCheckApp(MONAILabelApp):  # type: ignore[misc]  # monailabel has no ty
             return image
         if not isinstance(image, str) or not image:
             raise ArgumentError("The request names no image: give the id of an image, a session or a file.")
-        return SourceImage.from_photograph(read_photograph(self.store.retrieve(image)), image)
+        known = self.datastore().resolve(image)  # it may be called as it was when it was uploaded
+        return SourceImage.from_photograph(read_photograph(self.store.retrieve(known)), known)
 
     def _task(self, model: object) -> LesionTask:
         task: LesionTask | None = self._infers.get(model)
