@@ -11,6 +11,8 @@ from hypothesis import settings
 settings.register_profile("dermcheck", parent=settings(), deadline=None)
 settings.load_profile("dermcheck")
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, see dermcheck.cli
+
 
 @pytest.fixture(scope="session")
 def require_program() -> Callable[[str, str], str]:

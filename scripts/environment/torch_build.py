@@ -10,7 +10,14 @@ from environment.lock_file import pinned_version
 from environment.packages import ask_environment, hash_of, install_entries, pip
 from environment.problems import SetUpError
 
-__all__ = ["install_torch", "needs_cuda"]
+__all__ = ["check_choice", "install_torch", "needs_cuda"]
+
+
+def check_choice(entry: str, wheel: Path) -> None:
+    """Refuse a file that is not of the locked version, before anything is removed for it."""
+    version = pinned_version(entry)
+    if not re.match(rf"torch-{re.escape(version)}[+-].*\.whl$", wheel.name):
+        raise SetUpError(f"{wheel} is not a torch {version} wheel: --torch-wheel takes that version only.")
 
 
 def install_torch(entry: str, wheel: Path | None) -> None:
@@ -22,10 +29,6 @@ def install_torch(entry: str, wheel: Path | None) -> None:
     """
     version = pinned_version(entry)
     if wheel is not None:
-        if not re.match(rf"torch-{re.escape(version)}[+-].*\.whl$", wheel.name):
-            raise SetUpError(
-                f"{wheel} is not a torch {version} wheel: --torch-wheel takes that version only."
-            )
         install_file(wheel, hash_of(wheel))
     elif installed_torch() != version:
         with tempfile.TemporaryDirectory() as folder:

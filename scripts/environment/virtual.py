@@ -28,7 +28,7 @@ from environment.packages import (
     program,
 )
 from environment.problems import NO_SPACE, SetUpError, explain
-from environment.torch_build import install_torch, needs_cuda
+from environment.torch_build import check_choice, install_torch, needs_cuda
 
 __all__ = ["set_up"]
 
@@ -60,6 +60,8 @@ def set_up(sections: list[str], torch_wheel: Path | None = None) -> None:
     SetUpError
         With the sentence for whoever ran the command.
     """
+    if torch_wheel:
+        check_choice(find_torch(read_sections(LOCK)["run"]), torch_wheel)
     build = hash_of(torch_wheel) if torch_wheel else None
     if is_usable(build) and is_current(sections):
         return
@@ -137,17 +139,21 @@ def make_venv() -> None:
     MADE.write_text(json.dumps({"root": str(ROOT)}), encoding="utf-8")
 
 
+def find_torch(entries: list[str]) -> str:
+    """Return the lock's entry for torch."""
+    return next(entry for entry in entries if name_of(entry) == "torch")
+
+
 def install(sections: list[str], torch_wheel: Path | None) -> None:
     """Install torch first, because its build decides what else is needed; then the rest, then the project."""
     lock = read_sections(LOCK)
     entries = [entry for name in sections for entry in lock[name]]
-    torch = next(entry for entry in entries if name_of(entry) == "torch")
     old = read_note(STAMP)
     kept = {name: old[name] for name in lock if old.get(name) == fingerprint(name)}
     LOG.write_text("", encoding="utf-8")
     print("Installing the locked packages. The first time this takes some minutes.", flush=True)
     install_entries([entry for entry in entries if name_of(entry) in BUILD_TOOLS])
-    install_torch(torch, torch_wheel)
+    install_torch(find_torch(entries), torch_wheel)
     if needs_cuda():
         check_space(ROOT, SPACE_CUDA, "Set-up with PyTorch's GPU libraries")
         entries += lock["cuda"]

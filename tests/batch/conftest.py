@@ -118,12 +118,13 @@ def read_table() -> Callable[[Path], list[dict[str, str]]]:
 
 
 FORK_SERVER = """
-import json, os, resource, sys, traceback
+import json, os, resource, signal, sys, traceback
 import dermcheck.batch  # the seconds that torch and MONAI take are spent once
 from dermcheck.cli import main
 
 def run(arguments, log, file_size_limit):
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
     for number in (1, 2):
         os.dup2(os.open(f"{log}.{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_size_limit, file_size_limit))

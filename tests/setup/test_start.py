@@ -117,6 +117,7 @@ def test_another_version_of_torch_is_refused(ready, free_port):
     answer = ready.start("--port", free_port, "--torch-wheel", str(ready.index / name))
     assert answer.returncode == 1
     assert "is not a torch 2.13.0 wheel: --torch-wheel takes that version only." in answer.stderr
+    assert ready.start("--port", free_port).stdout.startswith("Starting the server")  # nothing was removed
 
 
 def test_two_set_ups_at_once_do_not_disturb_each_other(ready, free_port):

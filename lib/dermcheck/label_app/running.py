@@ -104,9 +104,6 @@ def _set_environment(settings: ServerSettings) -> None:
         "MONAI_LABEL_TRACKING_ENABLED": "false",
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),  # MONAI Label fails where it is unset
     }
-    # torch's threads spin while they wait for each other; beside a viewer that uses the processor too,
-    # that made predictions fifty times slower. It reads the setting when it is imported first.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # MONAI Label lets every web site read its answers; only our own pages may.
     os.environ.setdefault("MONAI_LABEL_CORS_ORIGINS", json.dumps([f"http://127.0.0.1:{settings.port}"]))
 
