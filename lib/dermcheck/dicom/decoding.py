@@ -43,12 +43,12 @@ from dermcheck.dicom.limits import check_size
 from dermcheck.dicom.rle import decode_rle
 from dermcheck.errors import UnreadableImageError
 
-__all__ = ["decode_frame"]
+__all__ = ["DECODING_PLUGINS", "decode_frame"]
 
 _LOSSY_JPEG: Final = (JPEGBaseline8Bit, JPEGExtended12Bit)
 _LOSSLESS_JPEG: Final = (JPEGLossless, JPEGLosslessSV1)
 _JPEG_2000: Final = (JPEG2000, JPEG2000Lossless, HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL)
-_PLUGINS: Final[Mapping[UID, str]] = MappingProxyType(
+DECODING_PLUGINS: Final[Mapping[UID, str]] = MappingProxyType(
     {
         JPEGLSLossless: "pyjpegls",
         JPEGLSNearLossless: "pyjpegls",
@@ -150,7 +150,7 @@ def _decode_encapsulated(
     if syntax in (*_LOSSY_JPEG, *_LOSSLESS_JPEG):
         return _decode_jpeg(frame, stream, pixel)
     pixels, properties = decoder.as_array(
-        dataset, index=index, raw=True, decoding_plugin=_PLUGINS.get(syntax, "")
+        dataset, index=index, raw=True, decoding_plugin=DECODING_PLUGINS.get(syntax, "")
     )
     return pixels, str(properties["photometric_interpretation"])
 

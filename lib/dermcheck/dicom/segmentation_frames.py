@@ -9,6 +9,7 @@ from pydicom import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -16,6 +17,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from dermcheck.dicom.decoding import DECODING_PLUGINS
 from dermcheck.errors import MaskError
 
 __all__ = ["StoredValues", "decode_frame", "frame_count"]
@@ -79,7 +81,7 @@ def decode_frame(segmentation: Dataset, index: int) -> StoredValues:
     try:
         if segmentation.BitsAllocated == 1 or _transfer_syntax(segmentation) == _DEFLATED_FRAMES:
             return _decode_bytes(segmentation, index)
-        return pixel_array(segmentation, index=index, raw=True)
+        return _decode_by_pydicom(segmentation, index)
     except MaskError:
         raise
     except Exception as error:  # each decoder raises its own exceptions for damaged data
@@ -93,6 +95,13 @@ def _transfer_syntax(segmentation: Dataset) -> str:
     return str(getattr(segmentation, "file_meta", Dataset()).get("TransferSyntaxUID", ""))
 
 
+def _decode_by_pydicom(segmentation: Dataset, index: int) -> StoredValues:
+    """Decode by a named plug-in: left to choose, pydicom tries gdcm, which aborts on some damaged data."""
+    syntax = UID(_transfer_syntax(segmentation))
+    plugin = "pydicom" if syntax == RLELossless else DECODING_PLUGINS.get(syntax, "")
+    return pixel_array(segmentation, index=index, raw=True, decoding_plugin=plugin)
+
+
 def _decode_bytes(segmentation: Dataset, index: int) -> StoredValues:
     rows, columns, bits = segmentation.Rows, segmentation.Columns, segmentation.BitsAllocated
     syntax = _transfer_syntax(segmentation)
@@ -103,7 +112,7 @@ def _decode_bytes(segmentation: Dataset, index: int) -> StoredValues:
     elif syntax == _DEFLATED_FRAMES:
         data = zlib.decompressobj(wbits=-15).decompress(_compressed(segmentation, index), length)
     elif syntax not in _UNCOMPRESSED:
-        return pixel_array(segmentation, index=index, raw=True)
+        return _decode_by_pydicom(segmentation, index)
     else:  # frames follow each other without gaps, not even to the next byte (PS3.5 8.1.1)
         if syntax == ExplicitVRBigEndian and segmentation["PixelData"].VR == "OW":
             raise ValueError("one-bit pixels in big endian words are not supported")
