@@ -40,6 +40,7 @@ from dermcheck.dicom.attributes import read_uid
 from dermcheck.dicom.files import file_name
 from dermcheck.dicom.header import read_header
 from dermcheck.dicom.new_file import write_new_file
+from dermcheck.dicom.photo_store import photograph_place
 from dermcheck.dicom.photograph import read_dataset
 from dermcheck.dicom.sop_classes import is_photograph
 from dermcheck.errors import DermCheckError, NotFoundError, StorageError
@@ -293,7 +294,7 @@ class FolderArchive:
             (found for other in referenced_uids(dataset) if (found := self._photograph(other))), None
         )
         if beside is None:
-            yield f"{_visit_folder(dataset)}{uid}.dcm"
+            yield photograph_place(read_header(dataset)) if is_photograph(dataset) else f"{uid}.dcm"
             return
         folder, _, name = beside.key.rpartition("/")
         stem = name.rpartition(".")[0] or name
@@ -307,14 +308,6 @@ class FolderArchive:
     def _photograph(self, uid: str) -> Instance | None:
         found = self._catalogue.find(uid)
         return found if found and found.kind == "photograph" else None
-
-
-def _visit_folder(dataset: Dataset) -> str:
-    """Return the folder of a photograph's visit, as `dermcheck.dicom.photo_store` lays them out."""
-    if not is_photograph(dataset):
-        return ""
-    header = read_header(dataset)
-    return f"{header.patient_key}/{header.acquired.date().isoformat() if header.acquired else 'undated'}/"
 
 
 def _make_folder(folder: Path) -> None:

@@ -10,12 +10,12 @@ from typing import Final
 from pydicom import Dataset
 
 from dermcheck.dicom.files import file_name
-from dermcheck.dicom.header import read_header
+from dermcheck.dicom.header import PhotographHeader, read_header
 from dermcheck.dicom.new_file import write_new_file
 from dermcheck.dicom.photo_import import PhotoDetails, photo_to_dicom
 from dermcheck.errors import DermCheckError, StorageError
 
-__all__ = ["ImportFailure", "ImportResult", "import_photo", "import_photos"]
+__all__ = ["ImportFailure", "ImportResult", "import_photo", "import_photos", "photograph_place"]
 
 _UNDATED: Final = "undated"
 _LOG: Final = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def import_photos(entries: Iterable[tuple[Path, PhotoDetails]], studies: Path) -
         except DermCheckError as error:
             failures.append(ImportFailure(photo, str(error)))
             continue
-        path = _place(dataset, studies)
+        path = studies / photograph_place(read_header(dataset))
         (imported if _write_once(dataset, path) else already_there).append(path)
     return ImportResult(tuple(imported), tuple(already_there), tuple(failures))
 
@@ -84,14 +84,14 @@ def import_photo(photo: Path, details: PhotoDetails, studies: Path) -> tuple[Pat
         If the photo cannot be read or the file not be written.
     """
     dataset = photo_to_dicom(photo, details)
-    path = _place(dataset, studies)
+    path = studies / photograph_place(read_header(dataset))
     return path, _write_once(dataset, path)
 
 
-def _place(dataset: Dataset, studies: Path) -> Path:
-    header = read_header(dataset)
+def photograph_place(header: PhotographHeader) -> str:
+    """Return where a photograph is kept, relative to the studies: patient, visit, instance; with ``/``."""
     day = header.acquired.date().isoformat() if header.acquired else _UNDATED
-    return studies / header.patient_key / day / f"{header.sop_instance_uid}.dcm"
+    return f"{header.patient_key}/{day}/{header.sop_instance_uid}.dcm"
 
 
 def _write_once(dataset: Dataset, path: Path) -> bool:

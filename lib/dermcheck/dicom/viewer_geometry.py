@@ -19,7 +19,7 @@ import SimpleITK as sitk  # noqa: N813 - the field's own name
 
 from dermcheck.errors import MaskError
 
-__all__ = ["place_image", "read_viewer_image"]
+__all__ = ["has_detached_pixels", "place_image", "read_viewer_image"]
 
 _SUFFIXES: Final = (".nii", ".nii.gz", ".nrrd")
 _IDENTITY: Final = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -52,7 +52,10 @@ def read_viewer_image(path: Path, shape: tuple[int, int]) -> sitk.Image:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
-        _refuse_detached_pixels(path)
+        if has_detached_pixels(path):
+            raise MaskError(
+                f"{path.name}: its pixels are in another file. Send one file with header and pixels."
+            )
         reader.ReadImageInformation()
         _check_size(reader.GetSize(), shape, path)
         _refuse_truncated_nifti(path, reader)
@@ -120,14 +123,13 @@ def _check_size(size: tuple[int, ...], shape: tuple[int, int], path: Path) -> No
         )
 
 
-def _refuse_detached_pixels(path: Path) -> None:
-    """Refuse a NRRD header that names another file for its pixels: it could be any file of this machine."""
+def has_detached_pixels(path: Path) -> bool:
+    """Tell whether a NRRD header names another file for its pixels: it could be any file of this machine."""
     if not path.name.lower().endswith(".nrrd"):
-        return
+        return False
     with path.open("rb") as file:
         header = file.read(1_000_000).replace(b"\r\n", b"\n").split(b"\n\n", 1)[0]
-    if re.search(rb"^data ?file:", header, re.IGNORECASE | re.MULTILINE):
-        raise MaskError(f"{path.name}: its pixels are in another file. Send one file with header and pixels.")
+    return re.search(rb"^\s*data ?file\s*:", header, re.IGNORECASE | re.MULTILINE) is not None
 
 
 def _refuse_truncated_nifti(path: Path, reader: sitk.ImageFileReader) -> None:

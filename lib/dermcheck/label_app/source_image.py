@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,6 +12,7 @@ import SimpleITK
 from dermcheck.dicom.limits import check_file_size, check_size
 from dermcheck.dicom.photograph import read_photograph, read_picture
 from dermcheck.dicom.pixels import RGBImage
+from dermcheck.dicom.viewer_geometry import has_detached_pixels
 from dermcheck.errors import UnreadableImageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ __all__ = ["SourceImage", "read_upload"]
 
 _VOLUME_SUFFIXES: Final = (".nrrd", ".nii", ".nii.gz")
 """Formats in which 3D Slicer sends the volume it shows."""
-_LONGEST_HEADER_BYTES: Final = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +73,10 @@ def _read(path: Path) -> SourceImage:
 
 def _read_volume(path: Path) -> SourceImage:
     """Read a volume of one slice with one (grey), three (RGB) or four (RGBA) bytes a pixel."""
-    _refuse_detached_pixels(path)
+    if has_detached_pixels(path):
+        raise UnreadableImageError(
+            f"{path.name}: its pixels are in another file. Send one file with header and pixels."
+        )
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -93,18 +95,6 @@ def _read_volume(path: Path) -> SourceImage:
     if volume.GetDimension() == 2:  # what remains of a NIfTI volume of one slice
         volume = SimpleITK.JoinSeries(volume)
     return SourceImage(path.name, pixels, geometry=volume)
-
-
-def _refuse_detached_pixels(path: Path) -> None:
-    """Refuse a NRRD header that names another file for its pixels: it could be any file of the server."""
-    if not path.name.lower().endswith(".nrrd"):
-        return
-    with path.open("rb") as file:
-        header = file.read(_LONGEST_HEADER_BYTES).replace(b"\r\n", b"\n").split(b"\n\n", 1)[0]
-    if re.search(rb"^\s*data ?file\s*:", header, re.IGNORECASE | re.MULTILINE):
-        raise UnreadableImageError(
-            f"{path.name}: its pixels are in another file. Send one file with header and pixels."
-        )
 
 
 def _check_volume(reader: SimpleITK.ImageFileReader, name: str) -> None:
