@@ -90,6 +90,19 @@ def test_without_a_writable_place_it_keeps_nothing_and_says_so(tmp_path, files, 
     assert "not used this time" in caplog.text
 
 
+def test_threads_that_make_the_cache_at_the_same_time_do_not_forget_each_other_s_files(tmp_path, files):
+    # Two found no cache; the slower one emptied what the quicker one had kept meanwhile.
+    for attempt in range(20):
+        cache = IndexCache(tmp_path / f"{attempt}.sqlite", 1)
+        with ThreadPoolExecutor(8) as threads:
+            list(
+                threads.map(
+                    lambda number, cache=cache: cache.save({f"{number}.dcm": files["text"]}, ()), range(16)
+                )
+            )
+        assert len(cache.load()) == 16
+
+
 def test_many_threads_lose_nothing(path, files):
     cache = IndexCache(path, 1)
     ((_, file),) = [item for item in files.items() if item[0] == "text"]

@@ -82,13 +82,17 @@ class IndexCache:
     def _connection(self) -> Iterator[sqlite3.Connection]:
         with connected(self._path) as connection:
             connection.execute("CREATE TABLE IF NOT EXISTS signature (text TEXT)")
-            if connection.execute("SELECT text FROM signature").fetchall() != [(self._signature,)]:
+            if not self._is_ours(connection):
                 connection.execute("BEGIN IMMEDIATE")
-                connection.execute("DROP TABLE IF EXISTS files")
-                connection.execute("DELETE FROM signature")
-                connection.execute("INSERT INTO signature VALUES (?)", (self._signature,))
+                if not self._is_ours(connection):  # nobody else made it ours while this one waited
+                    connection.execute("DROP TABLE IF EXISTS files")
+                    connection.execute("DELETE FROM signature")
+                    connection.execute("INSERT INTO signature VALUES (?)", (self._signature,))
             connection.execute(_TABLE)
             yield connection
+
+    def _is_ours(self, connection: sqlite3.Connection) -> bool:
+        return connection.execute("SELECT text FROM signature").fetchall() == [(self._signature,)]
 
 
 def _encode(file: IndexedFile) -> str:
