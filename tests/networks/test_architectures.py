@@ -20,7 +20,7 @@ def test_every_head_takes_dendrites(name):
 
 
 def test_an_unknown_architecture_is_refused_with_the_known_ones():
-    with pytest.raises(ModelError, match=r"'resnet' is unknown; expected densenet121 or unet"):
+    with pytest.raises(ModelError, match=r"'resnet' is unknown; expected one of densenet121, "):
         build_network("resnet", "classification")
 
 

@@ -14,6 +14,7 @@ from dermcheck.errors import ModelError
 from dermcheck.lesions import CLASSES
 from dermcheck.networks.cards import Task
 from dermcheck.networks.dendrites import replace_head
+from dermcheck.networks.efficientnet import build_efficientnet_lite0, build_efficientnet_lite0_unet
 
 __all__ = ["ARCHITECTURES", "Architecture", "build_densenet121", "build_network", "build_unet"]
 
@@ -49,7 +50,9 @@ class Architecture:
 
 ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "densenet121": Architecture("classification", build_densenet121, head="class_layers.out"),
+    "efficientnet_lite0": Architecture("classification", build_efficientnet_lite0, head="out"),
     "unet": Architecture("segmentation", build_unet),
+    "efficientnet_lite0_unet": Architecture("segmentation", build_efficientnet_lite0_unet),
 }
 """From the name in a card to the network. A new architecture is one more entry."""
 
@@ -64,7 +67,7 @@ def build_network(architecture: str, task: Task, dendrites: int = 0) -> nn.Modul
     """
     if architecture not in ARCHITECTURES:
         raise ModelError(
-            f"The architecture {architecture!r} is unknown; expected {' or '.join(sorted(ARCHITECTURES))}. "
+            f"The architecture {architecture!r} is unknown; expected one of {', '.join(sorted(ARCHITECTURES))}. "
             "The model may come from a newer DermCheck."
         )
     entry = ARCHITECTURES[architecture]
