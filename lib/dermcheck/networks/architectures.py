@@ -67,8 +67,8 @@ def build_network(architecture: str, task: Task, dendrites: int = 0) -> nn.Modul
     """
     if architecture not in ARCHITECTURES:
         raise ModelError(
-            f"The architecture {architecture!r} is unknown; expected one of {', '.join(sorted(ARCHITECTURES))}. "
-            "The model may come from a newer DermCheck."
+            f"The architecture {architecture!r} is unknown; expected one of "
+            f"{', '.join(sorted(ARCHITECTURES))}. The model may come from a newer DermCheck."
         )
     entry = ARCHITECTURES[architecture]
     if entry.task != task:
