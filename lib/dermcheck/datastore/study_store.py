@@ -10,11 +10,13 @@ from typing import Final
 from pydicom import Dataset
 
 from dermcheck.datastore.archive import Archive
+from dermcheck.datastore.archive_access import ArchiveAccess
 from dermcheck.datastore.catalogue import Catalogue
 from dermcheck.datastore.folder_archive import FolderArchive
 from dermcheck.datastore.instance_json import from_dicom_json
 from dermcheck.datastore.instances import Instance, StoredLabel, describe
-from dermcheck.datastore.locations import is_url, studies_cache
+from dermcheck.datastore.locations import is_url, studies_cache, studies_data
+from dermcheck.datastore.outbox_archive import OutboxArchive, Unsent
 from dermcheck.datastore.web_archive import WebArchive
 from dermcheck.dicom.files import file_name
 from dermcheck.dicom.header import PhotographHeader, read_header
@@ -26,6 +28,8 @@ _logger = logging.getLogger(__name__)
 
 _FOLDER_PAUSE_S: Final = 2.0
 _ARCHIVE_PAUSE_S: Final = 30.0
+_OWN_FOLDER: Final = ".dermcheck"
+"""Inside a studies folder, so that a copy of it holds everything; hidden, so that it is not searched."""
 _IDLE_SHARE: Final = 20
 """The pause between two looks at the studies is at least this many times what a look takes."""
 
@@ -46,9 +50,11 @@ class StudyStore:
         The one that `archive` keeps up to date.
     cache
         Folder for what belongs to these studies and can be rebuilt.
+    kept
+        Folder for what cannot (made when needed); that of the cache if None.
     """
 
-    def __init__(self, archive: Archive, catalogue: Catalogue, cache: Path) -> None:
+    def __init__(self, archive: Archive, catalogue: Catalogue, cache: Path, kept: Path | None = None) -> None:
         self._archive = archive
         self._catalogue = catalogue
         self._headers: dict[str, PhotographHeader] = {}
@@ -56,13 +62,16 @@ class StudyStore:
         self._closing = threading.Event()
         self._watcher: threading.Thread | None = None
         self.cache = cache
+        self.originals = (kept or cache) / "originals"
+        """Folder of Segmentations as viewers sent them, where a conformant one was stored instead."""
 
     @classmethod
     def open(cls, location: str | Path, cache: Path | None = None, *, watch: bool = True) -> "StudyStore":
         """Open a studies folder, or an archive by its DICOMweb address.
 
-        Returns when all that is there is known. The first time each file's header is read; later
-        only those of new and changed files.
+        Of a folder, all that is there is known when this returns. The first time each file's header is
+        read; later only those of new and changed files. Of an archive the beginning is known, or with
+        `watch` off all of it.
 
         Parameters
         ----------
@@ -71,8 +80,9 @@ class StudyStore:
         cache
             Where to keep the index and other things that can be rebuilt; see `cache_root`.
         watch
-            Look every few seconds, in a thread of its own, for what others add, change or remove.
-            Without it only `refresh` does.
+            Look every few seconds, in a thread of its own, for what others add, change or remove, and
+            send to an archive from an outbox. Without it only `refresh` looks, and storing waits for
+            the archive.
 
         Raises
         ------
@@ -84,17 +94,32 @@ class StudyStore:
         catalogue = Catalogue()
         archive: Archive
         if is_url(location):
-            kept = studies_cache(location, cache)
-            archive, pause_s = WebArchive.connect(str(location), catalogue), _ARCHIVE_PAUSE_S
+            cached, kept = studies_cache(location, cache), studies_data(str(location), cache)
+            access, pause_s = ArchiveAccess.from_environment(str(location)), _ARCHIVE_PAUSE_S
+            archive = WebArchive.connect(access, catalogue)
+            if watch:  # somebody works with it: nothing may keep them waiting, and nothing be lost
+                archive = OutboxArchive(archive, catalogue, kept / "outbox")
         else:
             folder = _existing_folder(location)
-            kept = studies_cache(folder, cache)
-            archive, pause_s = FolderArchive(folder, kept / "index.sqlite", catalogue), _FOLDER_PAUSE_S
-        store = cls(archive, catalogue, kept)
-        store.refresh()
+            cached, kept = studies_cache(folder, cache), folder / _OWN_FOLDER
+            archive, pause_s = FolderArchive(folder, cached / "index.sqlite", catalogue), _FOLDER_PAUSE_S
+        store = cls(archive, catalogue, cached, kept)
         if watch:
+            archive.begin()
             store._watch(pause_s)
+        else:
+            store.refresh()
         return store
+
+    @property
+    def archive(self) -> Archive:
+        """Where the studies are."""
+        return self._archive
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What is known of all instances."""
+        return self._catalogue
 
     # ---- photographs ----
 
@@ -121,9 +146,13 @@ class StudyStore:
         if found.header:
             return found.header
         if image_id not in self._headers:  # archives list instances without their headers
-            metadata = self._archive.retrieve_instance_metadata(*_place(found))
-            self._headers[image_id] = read_header(from_dicom_json(metadata, f"instance {image_id}"))
+            self._headers[image_id] = read_header(self.attributes(image_id))
         return self._headers[image_id]
+
+    def attributes(self, image_id: str) -> Dataset:
+        """Return all attributes of a photograph without its pixel data. Raises as `header`."""
+        metadata = self._archive.retrieve_instance_metadata(*_place(self._photograph(image_id)))
+        return from_dicom_json(metadata, f"instance {image_id}")
 
     def retrieve(self, image_id: str) -> Dataset:
         """Return a photograph as a dataset with its pixel data.
@@ -265,8 +294,10 @@ class StudyStore:
 
     def _keep_looking(self, pause_s: float) -> None:
         """Refresh again and again. Polling, as notifications of changes do not exist on network shares."""
-        took_s = 0.0
-        while not self._closing.wait(max(pause_s, _IDLE_SHARE * took_s)):
+        pause_now_s = (
+            pause_s if isinstance(self._archive, FolderArchive) else 0.0
+        )  # only its beginning is known
+        while not self._closing.wait(pause_now_s):
             started = time.monotonic()
             try:
                 self.refresh()
@@ -274,11 +305,17 @@ class StudyStore:
                 _logger.warning("%s", error)  # is in `problems` too, and tried again
             except Exception:
                 _logger.exception("Looking at the studies failed")
-            took_s = time.monotonic() - started
+            pause_now_s = max(pause_s, _IDLE_SHARE * (time.monotonic() - started))
+
+    def unsent(self) -> list[Unsent]:
+        """Return what waits to be sent to the archive, in order; none for a folder."""
+        return self._archive.unsent() if isinstance(self._archive, OutboxArchive) else []
 
     def close(self) -> None:
-        """Stop looking for changes. Reading and storing still work."""
+        """Stop looking for changes, and sending. Reading and storing still work."""
         self._closing.set()
+        if isinstance(self._archive, OutboxArchive):
+            self._archive.close()
         if self._watcher:
             self._watcher.join()
 
