@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from dermcheck.errors import ModelError
 from dermcheck.lesions import CLASSES
 from dermcheck.networks import Calibration, InputSpec, ModelCard
+from dermcheck.networks.cards import AnswerRules, PhotographCheck, UsedFolds
 
 HALF = (0.5, 0.5, 0.5)
 SQUARE = InputSpec(side=32, mean=HALF, std=HALF, geometry="centre_square")
@@ -157,3 +158,57 @@ def test_text_that_is_no_card_is_refused_in_a_sentence(text):
 def test_figures_that_json_cannot_say_are_refused(classifier_card):
     with pytest.raises(ModelError, match="figures cannot be written as JSON"):
         classifier_card(figures={"auc": float("nan")}).to_json()
+
+
+RULES = AnswerRules(
+    sure_from=0.4,
+    sure_share=0.8,
+    sure_error=0.1,
+    possible_from=(0.1,) * 7,
+    possible_coverage=0.9,
+    melanoma_from=0.05,
+)
+CHECK = PhotographCheck(lesion_from=0.5, wrongly_flagged=0.01)
+
+
+def test_rules_check_and_used_folds_survive_json(classifier_card):
+    used = {"clinic": UsedFolds(fit=(0, 1), select=(8,), own_folds=True), "other": UsedFolds()}
+    card = classifier_card(rules=RULES, photograph_check=CHECK, used_folds=used)
+    assert ModelCard.from_json(card.to_json()) == card
+
+
+def test_a_card_of_an_older_version_has_no_rules(classifier_card):
+    values = json.loads(classifier_card().to_json())
+    del values["rules"], values["photograph_check"], values["used_folds"]
+    card = ModelCard.from_json(json.dumps(values))
+    assert card.rules is card.photograph_check is None
+    assert card.used_folds == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"sure_from": 1.5}, r"rules\.sure_from is 1\.5, expected a number of 0 to 1"),
+        ({"possible_from": (0.1,) * 6}, r"rules\.possible_from is .* expected seven numbers of 0 to 1"),
+        ({"possible_from": (0.1,) * 6 + (float("nan"),)}, r"rules\.possible_from is"),
+        ({"melanoma_from": "low"}, r"rules\.melanoma_from is 'low', expected a number of 0 to 1, or null"),
+    ],
+)
+def test_impossible_rules_are_refused(changes, sentence):
+    with pytest.raises(ModelError, match=sentence):
+        dataclasses.replace(RULES, **changes)
+
+
+def test_impossible_checks_and_folds_are_refused():
+    with pytest.raises(ModelError, match=r"photograph_check\.lesion_from is -1"):
+        PhotographCheck(lesion_from=-1, wrongly_flagged=0)
+    with pytest.raises(ModelError, match=r"used_folds\.fit is \(-1,\), expected numbers of folds"):
+        UsedFolds(fit=(-1,))
+    with pytest.raises(ModelError, match=r"used_folds\.own_folds is 1, expected true or false"):
+        UsedFolds(own_folds=1)
+
+
+def test_an_outliner_has_no_rules(outliner_card):
+    for changes in ({"rules": RULES}, {"photograph_check": CHECK}):
+        with pytest.raises(ModelError, match="expected none, as the task is segmentation"):
+            outliner_card(**changes)

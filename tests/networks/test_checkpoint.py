@@ -12,7 +12,9 @@ from torch import nn
 
 from dermcheck.errors import ModelError, StorageError
 from dermcheck.networks import build_network, load_model, read_card, save_model
+from dermcheck.networks.cards import PhotographCheck
 from dermcheck.networks.checkpoint import CARD_NAME, WEIGHTS_NAME
+from dermcheck.networks.photograph_probe import PhotographProbe, attach_probe, probe_of
 
 
 @pytest.fixture
@@ -262,3 +264,54 @@ def test_a_card_that_is_not_text_is_refused(saved):
     (saved / CARD_NAME).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ModelError, match="not UTF-8 text"):
         load_model(saved)
+
+
+def probed(make_network, classifier_card, **changes):
+    network = make_network()
+    attach_probe(network, PhotographProbe(torch.tensor([1e6, -2.0, 0.25]), torch.tensor(-1.0)))
+    check = PhotographCheck(lesion_from=0.4, wrongly_flagged=0.01)
+    return network, classifier_card(**({"photograph_check": check} | changes))
+
+
+def test_the_photograph_probe_travels_with_the_weights_in_single_precision(
+    tmp_path, tiny_architecture, classifier_card
+):
+    network, card = probed(tiny_architecture, classifier_card)
+    saved = save_model(tmp_path / "model", network, card)
+    loaded, _ = load_model(tmp_path / "model")
+    assert probe_of(loaded).weight.tolist() == [1e6, -2.0, 0.25]  # half precision ends at 65504
+    assert probe_of(loaded).bias.item() == -1.0
+    content = (tmp_path / "model" / WEIGHTS_NAME).read_bytes()
+    assert saved.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_a_probe_without_a_threshold_is_not_saved(tmp_path, tiny_architecture, classifier_card):
+    network, card = probed(tiny_architecture, classifier_card, photograph_check=None)
+    save_model(tmp_path / "model", network, card)
+    assert probe_of(load_model(tmp_path / "model")[0]) is None
+
+
+def test_a_threshold_without_a_probe_is_refused(tmp_path, tiny_architecture, classifier_card):
+    _, card = probed(tiny_architecture, classifier_card)
+    with pytest.raises(ModelError, match="the network has no probe"):
+        save_model(tmp_path / "model", tiny_architecture(), card)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda tensors: tensors.pop("photograph_probe.bias"), "its weights are missing"),
+        (
+            lambda tensors: tensors.update({"photograph_probe.weight": torch.zeros(3, 1)}),
+            "expected one row of weights and a number",
+        ),
+    ],
+)
+def test_a_damaged_probe_is_refused(tmp_path, tiny_architecture, classifier_card, spoil, words):
+    folder = tmp_path / "model"
+    save_model(folder, *probed(tiny_architecture, classifier_card))
+    tensors = safetensors.torch.load((folder / WEIGHTS_NAME).read_bytes())
+    spoil(tensors)
+    replace_weights(folder, tensors)
+    with pytest.raises(ModelError, match=words):
+        load_model(folder)

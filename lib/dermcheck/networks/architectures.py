@@ -13,10 +13,17 @@ from torch import nn
 from dermcheck.errors import ModelError
 from dermcheck.lesions import CLASSES
 from dermcheck.networks.cards import Task
-from dermcheck.networks.dendrites import replace_head
+from dermcheck.networks.dendrites import DendritePlace, replace_head, replace_layers
 from dermcheck.networks.efficientnet import build_efficientnet_lite0, build_efficientnet_lite0_unet
 
-__all__ = ["ARCHITECTURES", "Architecture", "build_densenet121", "build_network", "build_unet"]
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "build_densenet121",
+    "build_network",
+    "build_unet",
+    "dendritic_layers",
+]
 
 
 def build_densenet121() -> nn.Module:
@@ -46,19 +53,32 @@ class Architecture:
     """Gives (N, 7) logits for classification, (N, 1, H, W) for segmentation."""
     head: str | None = None
     """Dotted path of the last linear layer, the place of the dendrites; None if it has none."""
+    last_block: str | None = None
+    """Dotted path of the last block of convolutions, where dendrites may grow too; None if it has none."""
 
 
 ARCHITECTURES: Final[Mapping[str, Architecture]] = {
-    "densenet121": Architecture("classification", build_densenet121, head="class_layers.out"),
-    "efficientnet_lite0": Architecture("classification", build_efficientnet_lite0, head="out"),
+    "densenet121": Architecture(
+        "classification", build_densenet121, head="class_layers.out", last_block="features.denseblock4"
+    ),
+    "efficientnet_lite0": Architecture(
+        "classification", build_efficientnet_lite0, head="out", last_block="encoder.blocks.15"
+    ),
     "unet": Architecture("segmentation", build_unet),
     "efficientnet_lite0_unet": Architecture("segmentation", build_efficientnet_lite0_unet),
 }
 """From the name in a card to the network. A new architecture is one more entry."""
 
 
-def build_network(architecture: str, task: Task, dendrites: int = 0) -> nn.Module:
+def build_network(
+    architecture: str, task: Task, dendrites: int = 0, dendrites_on: DendritePlace = "head"
+) -> nn.Module:
     """Build the network a card names, with random weights.
+
+    Parameters
+    ----------
+    dendrites
+        Of each neuron of the layers that `dendrites_on` names.
 
     Raises
     ------
@@ -81,5 +101,33 @@ def build_network(architecture: str, task: Task, dendrites: int = 0) -> nn.Modul
             raise ModelError(
                 f"The card says {dendrites} dendrites, but {architecture} has no place for them."
             )
+        replace_layers(network, dendritic_layers(network, architecture, dendrites_on)[:-1], dendrites)
         replace_head(network, entry.head, dendrites)
     return network
+
+
+def dendritic_layers(network: nn.Module, architecture: str, place: DendritePlace) -> tuple[str, ...]:
+    """Dotted paths of the layers of a plain `network` that have dendrites at `place`, the head last.
+
+    Raises
+    ------
+    ModelError
+        If the architecture has no such place.
+    """
+    entry = ARCHITECTURES.get(architecture)
+    if entry is None or entry.head is None:
+        raise ModelError(
+            f"{architecture} has no linear layer of classes, so it has no place for dendrites; "
+            "train it without them."
+        )
+    if place == "head":
+        return (entry.head,)
+    if place == "last_block" and entry.last_block is None:
+        raise ModelError(f"{architecture} has no last block for dendrites; choose head or network.")
+    start = f"{entry.last_block}." if place == "last_block" else ""
+    layers = [
+        name
+        for name, layer in network.named_modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear) and name.startswith(start) and name != entry.head
+    ]
+    return (*layers, entry.head)
