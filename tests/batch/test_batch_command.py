@@ -86,7 +86,7 @@ def test_without_options_only_the_tables_are_written(tmp_path, batch, draw_photo
     draw_photo(tmp_path / "in/a.jpg")
     batch()
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["dermcheck_batch.sqlite", "failures.csv", "predictions.csv"]
+    assert names == ["cautions.csv", "dermcheck_batch.sqlite", "failures.csv", "predictions.csv"]
 
 
 @pytest.mark.parametrize(

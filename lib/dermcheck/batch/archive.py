@@ -15,13 +15,23 @@ from typing import TypeAlias
 from dermcheck.batch.discovery import InputFile, Skipped, Unopened, walk
 from dermcheck.batch.journal import Failure, Journal, Prediction
 from dermcheck.batch.names import JOURNAL_NAME, photo_names
-from dermcheck.batch.results import FAILURES_NAME, OWN_FOLDERS, PREDICTIONS_NAME, ResultFolder
+from dermcheck.batch.results import (
+    CAUTIONS_NAME,
+    FAILURES_NAME,
+    OWN_FOLDERS,
+    PREDICTIONS_NAME,
+    ResultFolder,
+    remarks,
+)
 from dermcheck.batch.sources import FileKind, SourceImage, file_kind, open_dicom, open_photo, skipped_class
 from dermcheck.dicom.files import file_name
 from dermcheck.dicom.photograph import read_dataset
 from dermcheck.errors import ArgumentError, DermCheckError, NotFoundError, StorageError, UnreadableImageError
 from dermcheck.inference.predictor import Predictor
-from dermcheck.networks.checkpoint import REFERENCE_MODELS, read_card
+from dermcheck.inference.priors import PRIOR_VARIABLE, clinic_prior
+from dermcheck.networks.checkpoint import REFERENCE_MODELS
+from dermcheck.registry.registry import Registry
+from dermcheck.registry.versions import ModelVersion, folder_version
 
 __all__ = ["BatchSettings", "Tally", "run_batch"]
 
@@ -34,8 +44,8 @@ class BatchSettings:
     """A folder of DICOM files and photos, or one file."""
     output: Path
     """Folder for the results; made if it does not exist."""
-    models: Path = REFERENCE_MODELS
-    """Folder with `classifier` and `outliner`."""
+    models: Path | Registry = REFERENCE_MODELS
+    """Folder with `classifier` and `outliner`, or the registry whose versions in use predict."""
     masks: bool = False
     """Also write masks as PNG."""
     dicom: bool = False
@@ -86,35 +96,61 @@ def run_batch(settings: BatchSettings, on_progress: OnProgress = lambda tally: N
         If results cannot be written. What was done before is kept.
     """
     source, output = _check_folders(settings.source, settings.output)
+    models = _Models.chosen_by(settings)
     bound_to = {
         "INPUT": file_name(source),
-        "classifier": _model_name(settings.models / "classifier"),
-        "outliner": _model_name(settings.models / "outliner"),
+        "classifier": _model_name(models.classifier),
+        "outliner": _model_name(models.outliner),
+        PRIOR_VARIABLE: _prior_in_words(),
     }
     tally = Tally(found=_count(source, output))
     results = ResultFolder(output, masks=settings.masks, dicom=settings.dicom)
     with Journal(output, bound_to) as journal:
         results.clear_partial()
         journal.forget_gone(source if source.is_dir() else source.parent)
-        batch = _Batch(settings, results, journal, tally)
+        batch = _Batch(settings, models, results, journal, tally)
         on_progress(tally)
         for found in walk(source, output):
             batch.take(found)
             on_progress(tally)
         if source.is_file() and tally.skipped:
             raise NotFoundError(f"{file_name(source)}: this is no photograph ({next(iter(tally.skipped))}).")
-        results.write_tables(journal.predictions(), journal.failures())
+        results.write_tables(journal.predictions, journal.failures())
         results.remove_partial()
     return tally
+
+
+@dataclass(frozen=True)
+class _Models:
+    """The versions that predict, chosen once: what comes into use meanwhile is for other batches."""
+
+    classifier: ModelVersion
+    outliner: ModelVersion
+
+    @classmethod
+    def chosen_by(cls, settings: BatchSettings) -> _Models:
+        models = settings.models
+        if isinstance(models, Registry):
+            return cls(models.in_use("classification"), models.in_use("segmentation"))
+        return cls(folder_version(models, "classification"), folder_version(models, "segmentation"))
+
+    def load(self) -> Predictor:
+        return Predictor(self.classifier.load(), self.outliner.load(), natural_prior=clinic_prior())
 
 
 class _Batch:
     """One run: takes what the walk finds, one after another."""
 
     def __init__(
-        self, settings: BatchSettings, results: ResultFolder, journal: Journal, tally: Tally
+        self,
+        settings: BatchSettings,
+        models: _Models,
+        results: ResultFolder,
+        journal: Journal,
+        tally: Tally,
     ) -> None:
         self._settings = settings
+        self._models = models
         self._results = results
         self._journal = journal
         self._tally = tally
@@ -122,7 +158,7 @@ class _Batch:
     @cached_property
     def _predictor(self) -> Predictor:
         """Loaded with the first photograph: a finished batch run again needs none."""
-        return Predictor.load(self._settings.models)
+        return self._models.load()
 
     def take(self, found: InputFile | Unopened | Skipped) -> None:
         """Predict, fail or skip; raises only what must end the batch."""
@@ -184,7 +220,7 @@ class _Batch:
             raise
         except Exception as error:
             return Failure(image, _reason(file, error))
-        return Prediction(image, report.probabilities)
+        return Prediction(image, report.probabilities, remarks(report))
 
     def _free_name(self, relative: Path) -> str:
         return next(name for name in photo_names(relative) if self._journal.holder(name, relative) is None)
@@ -211,7 +247,7 @@ def _check_folders(source: Path, output: Path) -> tuple[Path, Path]:
             "photographs. Choose another --output folder."
         )
     if not (output / JOURNAL_NAME).exists():
-        for name in (PREDICTIONS_NAME, FAILURES_NAME):
+        for name in (PREDICTIONS_NAME, CAUTIONS_NAME, FAILURES_NAME):
             if (output / name).exists():
                 raise ArgumentError(
                     f"{file_name(output / name)}: this table was not made by a batch that is recorded here "
@@ -227,9 +263,14 @@ def _count(source: Path, output: Path) -> int:
     return found
 
 
-def _model_name(folder: Path) -> str:
+def _prior_in_words() -> str:
+    prior = clinic_prior()
+    return "of the model's card" if prior is None else ", ".join(f"{share:.6g}" for share in prior)
+
+
+def _model_name(version: ModelVersion) -> str:
     """Name a model so that two which could answer differently have two names."""
-    card = read_card(folder)
+    card = version.read_card()
     digest = hashlib.sha256(card.to_json().encode()).hexdigest()
     return f"{card.name} {card.version} (card {digest[:12]})"
 

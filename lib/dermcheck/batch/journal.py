@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -30,17 +30,18 @@ _COMMIT_SECONDS: Final = 1.0
 _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     # `position` sorts as the input is walked; `claim` is the form in which no two images' names are equal;
-    # a row has either probabilities (JSON) or the reason why there are none.
+    # a row has either probabilities and remarks (JSON) or the reason why there are none.
     """CREATE TABLE IF NOT EXISTS images (
         position BLOB PRIMARY KEY, size INTEGER, modified_ns INTEGER,
-        image TEXT NOT NULL, claim TEXT UNIQUE, probabilities TEXT, reason TEXT) WITHOUT ROWID""",
+        image TEXT NOT NULL, claim TEXT UNIQUE, probabilities TEXT, remarks TEXT, reason TEXT)
+        WITHOUT ROWID""",
 )
 _RECORD: Final = """
-INSERT INTO images (position, size, modified_ns, image, claim, probabilities, reason)
-VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO images (position, size, modified_ns, image, claim, probabilities, remarks, reason)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (position) DO UPDATE SET size = excluded.size, modified_ns = excluded.modified_ns,
     image = excluded.image, claim = excluded.claim, probabilities = excluded.probabilities,
-    reason = excluded.reason"""
+    remarks = excluded.remarks, reason = excluded.reason"""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Prediction:
 
     image: str
     probabilities: Mapping[str, float]
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    """Columns of the table of cautions, as they are written."""
 
 
 @dataclass(frozen=True)
@@ -142,11 +145,11 @@ class Journal:
         """Find what an earlier run predicted for this very file (same path, size and time)."""
         with self._in_words():
             row = self._database.execute(
-                "SELECT image, probabilities FROM images"
+                "SELECT image, probabilities, remarks FROM images"
                 " WHERE position = ? AND size = ? AND modified_ns = ? AND reason IS NULL",
                 (_position(file.relative), file.size, file.modified_ns),
             ).fetchone()
-        return Prediction(row[0], json.loads(row[1])) if row else None
+        return Prediction(row[0], json.loads(row[1]), json.loads(row[2])) if row else None
 
     def holder(self, image: str, relative: Path) -> Path | None:
         """Find which other file already has this image name."""
@@ -166,13 +169,14 @@ class Journal:
             prediction.image,
             comparable(prediction.image),
             json.dumps(dict(prediction.probabilities)),
+            json.dumps(dict(prediction.remarks)),
             None,
         )
 
     def record_failure(self, relative: Path, failure: Failure) -> None:
         """Keep why there is no prediction for a path."""
         claim = comparable(failure.image) if failure.keeps_name else None
-        self._put(_position(relative), None, None, failure.image, claim, None, failure.reason)
+        self._put(_position(relative), None, None, failure.image, claim, None, None, failure.reason)
 
     def _put(self, *columns: bytes | int | str | None) -> None:
         with self._in_words():
@@ -184,10 +188,10 @@ class Journal:
     def predictions(self) -> Iterator[Prediction]:
         """Go through all predictions in input order."""
         with self._in_words():
-            for image, probabilities in self._database.execute(
-                "SELECT image, probabilities FROM images WHERE reason IS NULL ORDER BY position"
+            for image, probabilities, remarks in self._database.execute(
+                "SELECT image, probabilities, remarks FROM images WHERE reason IS NULL ORDER BY position"
             ):
-                yield Prediction(image, json.loads(probabilities))
+                yield Prediction(image, json.loads(probabilities), json.loads(remarks))
 
     def failures(self) -> Iterator[Failure]:
         """Go through all failures in input order."""

@@ -26,13 +26,32 @@ from dermcheck.errors import StorageError
 from dermcheck.inference.report import LesionReport
 from dermcheck.lesions import LESION_CLASSES
 
-__all__ = ["FAILURES_NAME", "ISIC_COLUMNS", "OWN_FOLDERS", "PREDICTIONS_NAME", "ResultFolder"]
+__all__ = [
+    "CAUTIONS_NAME",
+    "FAILURES_NAME",
+    "ISIC_COLUMNS",
+    "OWN_FOLDERS",
+    "PREDICTIONS_NAME",
+    "ResultFolder",
+    "remarks",
+]
 
 PREDICTIONS_NAME: Final = "predictions.csv"
 FAILURES_NAME: Final = "failures.csv"
+CAUTIONS_NAME: Final = "cautions.csv"
 ISIC_COLUMNS: Final = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 """Columns of the ISIC 2018 Task 3 submission format. Their order is not that of `lesions.CLASSES`."""
 
+_REMARKS: Final = (
+    "decision",
+    "confidence",
+    "not_sure",
+    "possible_classes",
+    "melanoma_not_excluded",
+    "lesion_photograph_score",
+    "is_lesion_photograph",
+)
+"""Columns of `cautions.csv` after the image; see `inference.rules`."""
 _CLASS_OF_COLUMN: Final = {lesion.isic: lesion.name for lesion in LESION_CLASSES}
 _MASKS_FOLDER: Final = "masks"
 _DICOM_FOLDER: Final = "dicom"
@@ -101,10 +120,13 @@ class ResultFolder:
             self._write_dicom(image, "seg", segmentation)
             self._write_dicom(image, "sr", _structured_report(source.dataset, report, segmentation))
 
-    def write_tables(self, predictions: Iterable[Prediction], failures: Iterable[Failure]) -> None:
-        """Write both tables. `predictions.csv` comes last, so that its arrival means all is there."""
+    def write_tables(
+        self, predictions: Callable[[], Iterable[Prediction]], failures: Iterable[Failure]
+    ) -> None:
+        """Write the tables. `predictions.csv` comes last, so that its arrival means all is there."""
         self._write_table(FAILURES_NAME, ("image", "reason"), ((row.image, row.reason) for row in failures))
-        self._write_table(PREDICTIONS_NAME, ("image", *ISIC_COLUMNS), map(_isic_row, predictions))
+        self._write_table(CAUTIONS_NAME, ("image", *_REMARKS), map(_caution_row, predictions()))
+        self._write_table(PREDICTIONS_NAME, ("image", *ISIC_COLUMNS), map(_isic_row, predictions()))
 
     def _write_table(self, name: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         def write(file: BinaryIO) -> None:
@@ -138,6 +160,34 @@ class ResultFolder:
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(target)
+
+
+def remarks(report: LesionReport) -> dict[str, str]:
+    """Say how far an answer may be relied on, as a row of `cautions.csv`; empty where no rule is."""
+    told = report.caution
+    possible = told.possible_classes or ()
+    words = (
+        report.decision.name,
+        _number(told.confidence),
+        _yes_or_no(told.not_sure),
+        " ".join(lesion.name for lesion in possible),
+        _yes_or_no(told.melanoma_not_excluded),
+        _number(told.lesion_photograph_score),
+        _yes_or_no(told.is_lesion_photograph),
+    )
+    return dict(zip(_REMARKS, words, strict=True))
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _yes_or_no(value: bool | None) -> str:
+    return "" if value is None else "yes" if value else "no"
+
+
+def _caution_row(prediction: Prediction) -> list[str]:
+    return [prediction.image, *(prediction.remarks.get(name, "") for name in _REMARKS)]
 
 
 def _isic_row(prediction: Prediction) -> list[str]:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from dermcheck.commands.models import add_model_options, open_registry
 from dermcheck.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ Research use only; not a medical device.
 
 Always written to DIR:
   predictions.csv  ISIC 2018 Task 3 format: image and its seven calibrated probabilities
+  cautions.csv     decision, "not sure", classes that remain possible, "melanoma not
+                   excluded", and whether it is a lesion photograph at all
   failures.csv     image and reason, for files that could not be predicted
 """
 _EPILOG = """\
@@ -61,12 +64,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--dicom", action="store_true", help="also write dicom/<image>.seg.dcm and .sr.dcm (SEG and SR)"
     )
-    parser.add_argument(
-        "--models",
-        metavar="DIR",
-        type=Path,
-        help="folder with the models `classifier` and `outliner` (default: those that come with DermCheck)",
-    )
+    add_model_options(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON, and no progress bar")
     parser.set_defaults(run=run)
 
@@ -79,12 +77,11 @@ def run(arguments: argparse.Namespace) -> int:
             "and name the folder."
         )
     from dermcheck.batch import BatchSettings, run_batch
-    from dermcheck.networks.checkpoint import REFERENCE_MODELS
 
     settings = BatchSettings(
         source=Path(arguments.input),
         output=arguments.output,
-        models=arguments.models or REFERENCE_MODELS,
+        models=arguments.models or open_registry(arguments),
         masks=arguments.masks == "png",
         dicom=arguments.dicom,
     )

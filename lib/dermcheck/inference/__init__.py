@@ -1,15 +1,21 @@
 """From a photograph's pixels to a `LesionReport`: outline, calibrated probabilities, decision."""
 
 from dermcheck.inference.calibration import calibrated_probabilities, decide, normalised_entropy
+from dermcheck.inference.classifier import Classifier
+from dermcheck.inference.outliner import Outliner
 from dermcheck.inference.postprocessing import mask_at_size, without_islands
 from dermcheck.inference.predictor import Predictor
 from dermcheck.inference.preprocessing import NetworkInput, prepare
 from dermcheck.inference.report import Diagnosis, LesionReport
+from dermcheck.inference.rules import Caution
 
 __all__ = [
+    "Caution",
+    "Classifier",
     "Diagnosis",
     "LesionReport",
     "NetworkInput",
+    "Outliner",
     "Predictor",
     "calibrated_probabilities",
     "decide",

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from dermcheck.dicom.author import Algorithm
 from dermcheck.dicom.pixels import RGBImage
 from dermcheck.dicom.segmentation import LesionMask
-from dermcheck.errors import ModelError
-from dermcheck.inference.calibration import calibrated_probabilities, decide, normalised_entropy
-from dermcheck.inference.postprocessing import mask_at_size, without_islands
-from dermcheck.inference.preprocessing import NetworkInput, prepare
+from dermcheck.inference.classifier import Classifier
+from dermcheck.inference.outliner import Outliner
 from dermcheck.inference.report import Diagnosis, LesionReport
-from dermcheck.lesions import LESION_CLASSES
-from dermcheck.networks.cards import ModelCard, Task
+from dermcheck.inference.running import algorithm
+from dermcheck.networks.cards import ModelCard
 from dermcheck.networks.checkpoint import REFERENCE_MODELS, load_model
 
 __all__ = ["Predictor"]
-
-Model: TypeAlias = tuple[nn.Module, ModelCard]
 
 
 class Predictor:
@@ -35,31 +28,42 @@ class Predictor:
     ----------
     classifier, outliner
         Network and card, as `load_model` gives them.
+    natural_prior
+        Shares of the seven classes among this clinic's patients, in the order of `CLASSES`; the classifier's
+        card holds those that count otherwise (see `inference.priors`).
 
     Raises
     ------
     ModelError
-        If a card is for the other task.
+        If a card is for the other task, or `natural_prior` is not seven shares that sum to 1.
     """
 
     def __init__(
-        self, classifier: tuple[nn.Module, ModelCard], outliner: tuple[nn.Module, ModelCard]
+        self,
+        classifier: tuple[nn.Module, ModelCard],
+        outliner: tuple[nn.Module, ModelCard],
+        *,
+        natural_prior: Sequence[float] | None = None,
     ) -> None:
-        self._classifier, self.classifier_card = classifier
-        self._outliner, self.outliner_card = outliner
-        _check_task(self.classifier_card, "classification")
-        _check_task(self.outliner_card, "segmentation")
+        self._classifier = Classifier(*classifier, natural_prior)
+        self._outliner = Outliner(*outliner)
+        self.classifier_card, self.outliner_card = self._classifier.card, self._outliner.card
 
     @classmethod
-    def load(cls, models: Path = REFERENCE_MODELS) -> Predictor:
+    def load(
+        cls, models: Path = REFERENCE_MODELS, *, natural_prior: Sequence[float] | None = None
+    ) -> Predictor:
         """Load both models of a folder with the subfolders `classifier` and `outliner`.
 
         Raises
         ------
         ModelError
-            If a file is missing, damaged or not what its card says.
+            If a file is missing, damaged or not what its card says, or `natural_prior` is wrong.
         """
-        return cls(load_model(Path(models) / "classifier"), load_model(Path(models) / "outliner"))
+        folder = Path(models)
+        return cls(
+            load_model(folder / "classifier"), load_model(folder / "outliner"), natural_prior=natural_prior
+        )
 
     def predict(self, pixels: RGBImage) -> LesionReport:
         """Outline and diagnose one photograph, (rows, columns, 3) uint8 RGB of any size."""
@@ -71,67 +75,25 @@ class Predictor:
         They may differ in size. The answers equal those of `predict` up to rounding (1e-5 in
         probabilities); all photographs and masks of the batch are in memory together.
         """
-        diagnoses, masks = self._diagnose(photographs), self._outline(photographs)
-        outliner = _algorithm(self.outliner_card)
+        diagnoses, masks = self._classifier.diagnose(photographs), self._outliner.outline(photographs)
+        made_by = algorithm(self.outliner_card)
         return [
             LesionReport(
-                mask, known.probabilities, known.decision, known.uncertainty, known.classifier, outliner
+                mask=mask,
+                probabilities=known.probabilities,
+                decision=known.decision,
+                uncertainty=known.uncertainty,
+                classifier=known.classifier,
+                outliner=made_by,
+                caution=known.caution,
             )
             for known, mask in zip(diagnoses, masks, strict=True)
         ]
 
     def outline(self, pixels: RGBImage) -> LesionMask:
         """Find the lesion only: (rows, columns) bool of the photograph's own size."""
-        return self._outline([pixels])[0]
+        return self._outliner.outline([pixels])[0]
 
     def classify(self, pixels: RGBImage) -> Diagnosis:
         """Diagnose only."""
-        return self._diagnose([pixels])[0]
-
-    def _diagnose(self, photographs: Sequence[RGBImage]) -> list[Diagnosis]:
-        card = self.classifier_card
-        if card.calibration is None:  # a valid card of a classifier has one
-            raise ModelError(f"The card of {card.name} {card.version} has no calibration.")
-        inputs = [prepare(pixels, card.input) for pixels in photographs]
-        classifier = _algorithm(card)
-        diagnoses = []
-        for logits in _run(self._classifier, inputs):
-            probabilities = calibrated_probabilities(logits.numpy(), card.calibration)
-            diagnoses.append(
-                Diagnosis(
-                    probabilities=dict(zip(card.classes, probabilities.tolist(), strict=True)),
-                    decision=LESION_CLASSES[int(decide(probabilities, card.calibration))],
-                    uncertainty=float(normalised_entropy(probabilities)),
-                    classifier=classifier,
-                )
-            )
-        return diagnoses
-
-    def _outline(self, photographs: Sequence[RGBImage]) -> list[LesionMask]:
-        inputs = [prepare(pixels, self.outliner_card.input) for pixels in photographs]
-        return [
-            mask_at_size(without_islands(logits[0, : seen.rows, : seen.columns]), *pixels.shape[:2])
-            for pixels, seen, logits in zip(photographs, inputs, _run(self._outliner, inputs), strict=True)
-        ]
-
-
-def _check_task(card: ModelCard, task: Task) -> None:
-    if card.task != task:
-        raise ModelError(f"{card.name} {card.version} is a model for {card.task}, expected one for {task}.")
-
-
-def _algorithm(card: ModelCard) -> Algorithm:
-    return Algorithm(name=card.name, version=card.version, model_hash=card.sha256)
-
-
-@torch.inference_mode()
-def _run(network: nn.Module, inputs: Sequence[NetworkInput]) -> list[Tensor]:
-    """Run the network on all inputs, those of equal size together, and give each its output."""
-    by_size: dict[torch.Size, list[int]] = {}
-    for index, seen in enumerate(inputs):
-        by_size.setdefault(seen.pixels.shape, []).append(index)
-    outputs: dict[int, Tensor] = {}
-    for indices in by_size.values():
-        batch = torch.cat([inputs[i].pixels for i in indices]).contiguous(memory_format=torch.channels_last)
-        outputs.update(zip(indices, network(batch), strict=True))
-    return [outputs[i] for i in range(len(inputs))]
+        return self._classifier.diagnose([pixels])[0]

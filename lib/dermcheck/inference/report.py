@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from dermcheck.dicom.author import Algorithm
 from dermcheck.dicom.segmentation import LesionMask
+from dermcheck.inference.rules import Caution
 from dermcheck.lesions import LesionClass
 
 __all__ = ["Diagnosis", "LesionReport"]
@@ -26,6 +27,7 @@ class Diagnosis:
     uncertainty: float
     """Normalised entropy of the probabilities, 0 (sure) to 1."""
     classifier: Algorithm
+    caution: Caution = field(default_factory=Caution)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,7 @@ class LesionReport:
     """Normalised entropy of the probabilities, 0 (sure) to 1."""
     classifier: Algorithm
     outliner: Algorithm
+    caution: Caution = field(default_factory=Caution)
 
     def label_map(self) -> npt.NDArray[np.uint8]:
         """Give (rows, columns) uint8: the decided class's value (1 to 7) inside the mask, 0 outside."""

@@ -17,8 +17,19 @@ from typing import Any, Final, Literal, TypeVar, get_args
 
 from dermcheck.errors import ModelError
 from dermcheck.lesions import CLASSES
+from dermcheck.networks.dendrites import DendritePlace
 
-__all__ = ["OUTLINER_CLASSES", "Calibration", "Geometry", "InputSpec", "ModelCard", "Task"]
+__all__ = [
+    "OUTLINER_CLASSES",
+    "AnswerRules",
+    "Calibration",
+    "Geometry",
+    "InputSpec",
+    "ModelCard",
+    "PhotographCheck",
+    "Task",
+    "UsedFolds",
+]
 
 Task = Literal["classification", "segmentation"]
 Geometry = Literal["centre_square", "short_side"]
@@ -93,6 +104,81 @@ class Calibration:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnswerRules:
+    """When a classifier is not sure, which classes remain possible, when melanoma is not excluded.
+
+    `inference.rules` applies them, `training.calibration` fits them on the select fold. All of them act on
+    the probabilities under the card's own `natural_prior`, whatever prior a clinic sets: conditional on the
+    true class, their error rates then do not depend on how frequent the classes are.
+    """
+
+    sure_from: float
+    """Smallest confidence, 0 to 1, with which the model does not say "not sure"."""
+    sure_share: float
+    """Share of the select fold's photographs that it was sure about."""
+    sure_error: float
+    """Share of wrong decisions among those."""
+    possible_from: tuple[float, ...]
+    """A class remains possible if its probability is at least this; one threshold for each class."""
+    possible_coverage: float
+    """Share of photographs, of each class, whose true class shall remain possible."""
+    melanoma_from: float | None = None
+    """Probability of melanoma from which melanoma is not excluded; None if the fold held too few."""
+    melanoma_sensitivity: float = 0.95
+    """Share of melanomas that shall lie at or above `melanoma_from`."""
+
+    def __post_init__(self) -> None:
+        """Refuse thresholds that are none."""
+        for name in ("sure_from", "sure_share", "sure_error", "possible_coverage", "melanoma_sensitivity"):
+            value = getattr(self, name)
+            _expect(f"rules.{name}", value, _is_share(value), "a number of 0 to 1")
+        each = _are_numbers(self.possible_from, len(CLASSES)) and all(map(_is_share, self.possible_from))
+        _expect("rules.possible_from", self.possible_from, each, "seven numbers of 0 to 1")
+        melanoma = self.melanoma_from is None or _is_share(self.melanoma_from)
+        _expect("rules.melanoma_from", self.melanoma_from, melanoma, "a number of 0 to 1, or null")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotographCheck:
+    """From which score on a picture counts as a lesion photograph.
+
+    The score's weights lie in the weights file, beside the network's own (`networks.photograph_probe`).
+    """
+
+    lesion_from: float
+    """Smallest score, 0 to 1, of what counts as a lesion photograph."""
+    wrongly_flagged: float
+    """Share of the select fold's photographs below it."""
+
+    def __post_init__(self) -> None:
+        """Refuse a threshold that is none."""
+        for name in ("lesion_from", "wrongly_flagged"):
+            value = getattr(self, name)
+            _expect(f"photograph_check.{name}", value, _is_share(value), "a number of 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsedFolds:
+    """Which folds of one data set a model has seen, and what for. No figure may come from these."""
+
+    fit: tuple[int, ...] = ()
+    """Trained on."""
+    select: tuple[int, ...] = ()
+    """Used to stop, choose, calibrate or set thresholds."""
+    own_folds: bool = False
+    """Whether the data set came with folds of its own. Without them, DermCheck chooses folds that depend on
+    the patient or lesion alone, and they are then others."""
+
+    def __post_init__(self) -> None:
+        """Refuse folds that are no numbers."""
+        for name in ("fit", "select"):
+            folds = getattr(self, name)
+            fits = isinstance(folds, tuple) and all(_is_count(fold, 0) for fold in folds)
+            _expect(f"used_folds.{name}", folds, fits, "numbers of folds, 0 or more")
+        _expect("used_folds.own_folds", self.own_folds, isinstance(self.own_folds, bool), "true or false")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelCard:
     """All there is to know about one model; valid once constructed.
 
@@ -109,12 +195,20 @@ class ModelCard:
     architecture: str
     """A key of `ARCHITECTURES`."""
     dendrites: int = 0
-    """Number of dendrites in the head; 0 means a plain linear layer."""
+    """Number of dendrites of each neuron that has some; 0 means a plain network."""
+    dendrites_on: DendritePlace = "head"
+    """The layers whose neurons have them."""
     classes: tuple[str, ...]
     """In the order of the network's outputs."""
     input: InputSpec
     calibration: Calibration | None = None
     """For classification only, and required there (`Calibration.identity()` where none was fitted)."""
+    rules: AnswerRules | None = None
+    """For classification only; without them a model is never "not sure"."""
+    photograph_check: PhotographCheck | None = None
+    """For classification only; without it every picture counts as a lesion photograph."""
+    used_folds: Mapping[str, UsedFolds] = field(default_factory=dict)
+    """By data set's name; empty in cards that do not say (`data` may, in words)."""
     data: str
     """What the model was trained, selected and calibrated on, for people."""
     licence: str
@@ -139,9 +233,14 @@ class ModelCard:
         _expect("dendrites", self.dendrites, _is_count(self.dendrites, 0), "a number, 0 or more")
         _expect("input", self.input, isinstance(self.input, InputSpec), "side, mean, std and geometry")
         _expect("figures", self.figures, isinstance(self.figures, Mapping), "a JSON object")
+        used = isinstance(self.used_folds, Mapping) and all(
+            isinstance(name, str) and isinstance(folds, UsedFolds) for name, folds in self.used_folds.items()
+        )
+        _expect("used_folds", self.used_folds, used, "fit and select for each data set's name")
         _expect("created", self.created, isinstance(self.created, str), "date and time in ISO 8601")
         hexadecimal = isinstance(self.sha256, str) and re.fullmatch("[0-9a-f]{64}|", self.sha256) is not None
         _expect("sha256", self.sha256, hexadecimal, "64 hexadecimal digits")
+        _expect_choice("dendrites_on", self.dendrites_on, get_args(DendritePlace))
         _expect_choice("task", self.task, get_args(Task))
         self._check_task()
 
@@ -152,10 +251,21 @@ class ModelCard:
         if classifies:
             calibrated = isinstance(self.calibration, Calibration)
             _expect("calibration", self.calibration, calibrated, "one, as the task is classification")
+            for name, kind in (("rules", AnswerRules), ("photograph_check", PhotographCheck)):
+                value = getattr(self, name)
+                _expect(
+                    name,
+                    value,
+                    value is None or isinstance(value, kind),
+                    "an object with its fields, or null",
+                )
         else:
             _expect(
                 "calibration", self.calibration, self.calibration is None, "none, as the task is segmentation"
             )
+            for name in ("rules", "photograph_check"):
+                value = getattr(self, name)
+                _expect(name, value, value is None, "none, as the task is segmentation")
             whole = self.input.geometry == "short_side"
             _expect(
                 "input.geometry",
@@ -192,11 +302,23 @@ class ModelCard:
             raise ModelError(f"Model card: this is not valid JSON ({error}).") from error
         values = _known_fields(cls, loaded, "the card")
         values["input"] = InputSpec(**_known_fields(InputSpec, values["input"], "input"))
-        if values.get("calibration") is not None:
-            values["calibration"] = Calibration(
-                **_known_fields(Calibration, values["calibration"], "calibration")
-            )
+        for name, kind in _PARTS.items():
+            if values.get(name) is not None:
+                values[name] = kind(**_known_fields(kind, values[name], name))
+        if isinstance(used := values.get("used_folds"), dict):
+            values["used_folds"] = {
+                name: UsedFolds(**_known_fields(UsedFolds, folds, f"used_folds.{name}"))
+                for name, folds in used.items()
+            }
         return cls(**values)
+
+
+_PARTS: Final[Mapping[str, type[Any]]] = {
+    "calibration": Calibration,
+    "rules": AnswerRules,
+    "photograph_check": PhotographCheck,
+}
+"""Fields of a card that are objects, or null."""
 
 
 def _known_fields(kind: type[_T], value: object, where: str) -> dict[str, Any]:
@@ -229,6 +351,10 @@ def _expect_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_share(value: object) -> bool:
+    return _are_numbers((value,), 1) and 0 <= value <= 1  # type: ignore[operator]
 
 
 def _is_long_string(value: object) -> bool:

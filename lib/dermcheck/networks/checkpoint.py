@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from dermcheck.errors import ModelError, StorageError
 from dermcheck.networks.architectures import build_network
 from dermcheck.networks.cards import ModelCard
+from dermcheck.networks.photograph_probe import PROBE_PREFIX, PhotographProbe, attach_probe, probe_of
 
 __all__ = ["CARD_NAME", "REFERENCE_MODELS", "WEIGHTS_NAME", "load_model", "read_card", "save_model"]
 
@@ -44,7 +45,8 @@ def save_model(folder: Path, network: nn.Module, card: ModelCard) -> ModelCard:
     folder
         Must not exist yet (or be empty): a version of a model is never overwritten.
     network
-        With exactly the parameters and buffers of the architecture that the card names.
+        With exactly the parameters and buffers of the architecture that the card names, and with a
+        `PhotographProbe` if the card has a `photograph_check`.
 
     Returns
     -------
@@ -65,8 +67,9 @@ def save_model(folder: Path, network: nn.Module, card: ModelCard) -> ModelCard:
             f"{folder} exists already; a model is never overwritten: choose a new folder or remove it."
         )
     weights = _to_half(network.state_dict())
-    expected = build_network(card.architecture, card.task, card.dendrites).state_dict()
+    expected = build_network(card.architecture, card.task, card.dendrites, card.dendrites_on).state_dict()
     _check_same_tensors(expected, weights, f"This network is not the {card.architecture} of its card")
+    weights |= _probe_tensors(network, card)
     content = safetensors.torch.save(weights)
     created = card.created or datetime.now(timezone.utc).isoformat(timespec="seconds")
     card = replace(card, sha256=hashlib.sha256(content).hexdigest(), created=created)
@@ -99,8 +102,11 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelCard]:
             f"{path}: this is not a safetensors file ({error}). Install the model again."
         ) from error
     network = _network_of(card, folder)
-    _check_same_tensors(network.state_dict(), weights, f"{path} does not hold a {card.architecture}")
-    network.load_state_dict({name: _to_single(tensor) for name, tensor in weights.items()}, strict=True)
+    single = {name: _to_single(tensor) for name, tensor in weights.items()}
+    probe = _take_probe(single, card, path)
+    _check_same_tensors(network.state_dict(), single, f"{path} does not hold a {card.architecture}")
+    network.load_state_dict(single, strict=True)
+    attach_probe(network, probe)
     network.eval()
     return network.to(memory_format=torch.channels_last), card  # type: ignore[call-overload]
 
@@ -125,9 +131,42 @@ def read_card(folder: Path) -> ModelCard:
 
 def _network_of(card: ModelCard, folder: Path) -> nn.Module:
     try:
-        return build_network(card.architecture, card.task, card.dendrites)
+        return build_network(card.architecture, card.task, card.dendrites, card.dendrites_on)
     except ModelError as error:
         raise ModelError(f"{Path(folder) / CARD_NAME}: {error}") from error
+
+
+def _probe_tensors(network: nn.Module, card: ModelCard) -> dict[str, Tensor]:
+    """Give what the card's `photograph_check` needs; without one, a probe left from training is dropped.
+
+    In single precision: it takes a few kilobytes, and its scale is that of the features, whatever that is.
+    """
+    if card.photograph_check is None:
+        return {}
+    probe = probe_of(network)
+    if probe is None:
+        raise ModelError(
+            "The card has a photograph_check, but the network has no probe: fit both again, or leave it out."
+        )
+    return {name: tensor.detach().cpu().float().contiguous() for name, tensor in probe.tensors().items()}
+
+
+def _take_probe(weights: dict[str, Tensor], card: ModelCard, path: Path) -> PhotographProbe | None:
+    """Remove the probe's tensors from `weights`. Others are left, to be found superfluous."""
+    if card.photograph_check is None:
+        return None
+    names = [f"{PROBE_PREFIX}weight", f"{PROBE_PREFIX}bias"]
+    if not all(name in weights for name in names):
+        raise ModelError(
+            f"{path}: the card has a photograph_check, but its weights are missing. Install the model again."
+        )
+    weight, bias = (weights.pop(name) for name in names)
+    if weight.dim() != 1 or bias.dim() != 0:
+        raise ModelError(
+            f"{path}: the photograph_check has shapes {tuple(weight.shape)} and {tuple(bias.shape)}, "
+            "expected one row of weights and a number. Install the model again."
+        )
+    return PhotographProbe(weight, bias)
 
 
 def _to_half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
