@@ -2,7 +2,11 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 from dermcheck.doctor.parts import check_models, check_processor, check_server, start_probe
+from dermcheck.doctor.probe import probe_registry
+from dermcheck.registry import Registry
 
 
 def ended_with(code: str) -> "subprocess.Popen[str]":
@@ -34,6 +38,51 @@ def test_a_damaged_and_a_missing_model_are_problems(models, tmp_path):
     assert "card is missing" in missing.found
     assert not damaged.ok
     assert not missing.ok
+
+
+@pytest.fixture
+def registry(tmp_path, models):
+    """Two versions of each task, the newer one in use."""
+    registry = Registry.open(tmp_path / "registry")
+    for role in ("classifier", "classifier", "outliner", "outliner"):
+        version = registry.submit(
+            models / role, parent=None, data_fingerprint="", configuration={}, who="test"
+        )
+        registry.promote(version, "for the test", "test")
+    return registry
+
+
+def test_what_the_registry_has_in_use_is_named(registry):
+    findings = check_models(start_probe("registry", str(registry.folder)))
+    assert [each.name for each in findings] == [
+        "Model for classification",
+        "Model for segmentation",
+        "Registry of models",
+    ]
+    assert all(each.ok for each in findings)
+    assert findings[0].found.startswith("Test classifier classification-0002, SHA-256")
+    assert findings[2].found == f"{registry.folder}: all files are as they were"
+
+
+def test_damaged_versions_are_told_with_what_to_do(registry):
+    for version in (registry.in_use("classification"), registry.find("segmentation-0001")):
+        (version.folder / "weights.safetensors").write_bytes(b"exchanged")
+    in_use, sound, others = probe_registry(registry.folder)
+    assert "the SHA-256 of the weights is" in in_use["found"]
+    assert in_use["advice"].endswith("dermcheck models rollback classification.")
+    assert sound["advice"] is None
+    assert "segmentation-0001" in others["found"]
+    assert "back-up" in others["advice"]
+
+
+def test_a_registry_that_is_not_there_is_a_problem_only_if_it_was_named(tmp_path, monkeypatch):
+    (named,) = probe_registry(tmp_path / "nowhere")
+    assert "there is no such registry" in named["found"]
+    assert named["advice"]
+    monkeypatch.setenv("DERMCHECK_MODELS", str(tmp_path / "not yet"))
+    *_, default = probe_registry(None)
+    assert default["found"] == f"{tmp_path / 'not yet'}: nothing was trained yet"
+    assert default["advice"] is None
 
 
 def test_the_server_imports_with_monai_label():

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from dermcheck.commands.models import add_model_options
 from dermcheck.commands.serve import STUDIES_VARIABLE
 from dermcheck.errors import ArgumentError
 
@@ -43,9 +44,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--studies", metavar="DIR_OR_URL", help="studies to look at, as for `dermcheck serve`"
     )
-    parser.add_argument(
-        "--models", metavar="DIR", type=Path, help="models other than those that come with it"
-    )
+    add_model_options(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address of the server (%(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port of the server (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
@@ -55,15 +54,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace) -> int:
     """Examine and print; 1 if there is anything to do."""
     from dermcheck.doctor import Subject, examine
-    from dermcheck.networks.checkpoint import REFERENCE_MODELS
 
     if not 0 < arguments.port < 65536:
         raise ArgumentError(f"--port is {arguments.port}, expected a number from 1 to 65535.")
     samples = str(_SAMPLE_STUDIES) if _SAMPLE_STUDIES.is_dir() else None
     studies = arguments.studies or os.environ.get(STUDIES_VARIABLE) or samples
-    models = arguments.models or REFERENCE_MODELS
     findings = []
-    for finding in examine(Subject(studies, models, arguments.host, arguments.port)):
+    subject = Subject(studies, arguments.models, arguments.host, arguments.port, arguments.registry)
+    for finding in examine(subject):
         findings.append(finding)
         if not arguments.json:
             print(_line(finding), flush=True)

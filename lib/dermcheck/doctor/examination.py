@@ -10,7 +10,7 @@ from dermcheck.datastore.locations import cache_root, is_url
 from dermcheck.doctor.finding import Finding
 from dermcheck.doctor.installation import check_packages, check_python
 from dermcheck.doctor.machine import check_archive, check_disk, check_folder, check_memory, check_port
-from dermcheck.doctor.parts import check_models, check_processor, check_server, start_probe
+from dermcheck.doctor.parts import Probe, check_models, check_processor, check_server, start_probe
 
 __all__ = ["Subject", "examine"]
 
@@ -21,12 +21,14 @@ class Subject:
 
     studies: str | None
     """Folder or DICOMweb URL; None where there is none to look at."""
-    models: Path
-    """Folder with ``classifier/`` and ``outliner/``."""
+    models: Path | None
+    """Folder with ``classifier/`` and ``outliner/``; None where the registry's are to be used."""
     host: str
     """Where the server is to listen."""
     port: int
     """TCP port of the server."""
+    registry: Path | None = None
+    """Folder of the registry of models; None for the default one."""
 
 
 def examine(subject: Subject) -> Iterator[Finding]:
@@ -37,7 +39,7 @@ def examine(subject: Subject) -> Iterator[Finding]:
     broken installation may crash them, but not the doctor.
     """
     processor, server = start_probe("processor"), start_probe("server")
-    models = start_probe("models", str(subject.models))
+    models = _start_models_probe(subject)
     yield check_python()
     yield check_packages()
     yield check_memory()
@@ -54,3 +56,9 @@ def examine(subject: Subject) -> Iterator[Finding]:
     yield check_processor(processor)
     yield from check_models(models)
     yield check_server(server)
+
+
+def _start_models_probe(subject: Subject) -> Probe:
+    if subject.models is not None:
+        return start_probe("models", str(subject.models))
+    return start_probe("registry", *([str(subject.registry)] if subject.registry else []))

@@ -11,8 +11,17 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING, Final, get_args
 
-__all__ = ["probe_models", "probe_processor", "probe_server"]
+if TYPE_CHECKING:
+    from dermcheck.networks.cards import Task
+    from dermcheck.registry import Registry
+
+__all__ = ["probe_models", "probe_processor", "probe_registry", "probe_server"]
+
+_RESTORE: Final = (
+    "What is in use works without these files. To have them again, restore the folder from the back-up."
+)
 
 
 def probe_processor() -> str:
@@ -47,6 +56,62 @@ def probe_models(folder: Path) -> list[dict[str, str | None]]:
     return findings
 
 
+def probe_registry(folder: Path | None) -> list[dict[str, str | None]]:
+    """Load what the registry says is in use, and check the files of every other version.
+
+    Parameters
+    ----------
+    folder
+        None for the default one.
+    """
+    from dermcheck.errors import DermCheckError
+    from dermcheck.networks.cards import Task
+    from dermcheck.registry import Registry
+
+    try:
+        registry = Registry.open(folder, must_exist=folder is not None)
+        problems = registry.problems()
+        findings = [_in_use(registry, task) for task in get_args(Task)]
+        problems += [sentence for task in get_args(Task) for sentence in _damaged(registry, task)]
+    except DermCheckError as error:
+        advice = "Mend the folder, or name another one with --registry."
+        return [{"name": "Registry of models", "found": str(error), "advice": advice}]
+    well = "all files are as they were" if registry.folder.exists() else "nothing was trained yet"
+    found = " ".join(problems) or f"{registry.folder}: {well}"
+    return [
+        *findings,
+        {"name": "Registry of models", "found": found, "advice": _RESTORE if problems else None},
+    ]
+
+
+def _in_use(registry: Registry, task: Task) -> dict[str, str | None]:
+    from dermcheck.errors import ModelError
+
+    version, name = registry.in_use(task), f"Model for {task}"
+    try:
+        _, card = version.load()
+    except ModelError as error:
+        back = f"The version before it answers. Make that official: dermcheck models rollback {task}."
+        advice = "Get DermCheck's files anew." if version.is_reference else back
+        return {"name": name, "found": str(error), "advice": advice}
+    found = f"{card.name} {card.version}, SHA-256 {card.sha256[:12]}… as on its card"
+    return {"name": name, "found": found, "advice": None}
+
+
+def _damaged(registry: Registry, task: Task) -> list[str]:
+    """Say which versions that are not in use have changed."""
+    from dermcheck.errors import ModelError
+
+    current, sentences = registry.in_use(task).name, []
+    for version in registry.versions(task):
+        if version.name != current:
+            try:
+                version.verify()
+            except ModelError as error:
+                sentences.append(str(error))
+    return sentences
+
+
 def probe_server() -> str:
     """Import the app and with it MONAI Label."""
     import dermcheck.label_app.application  # noqa: F401
@@ -61,6 +126,8 @@ def main() -> None:
     name, *arguments = sys.argv[1:]
     if name == "models":
         answer: object = probe_models(Path(arguments[0]))
+    elif name == "registry":
+        answer = probe_registry(Path(arguments[0]) if arguments else None)
     else:
         answer = {"processor": probe_processor, "server": probe_server}[name]()
     print(json.dumps(answer))

@@ -1,0 +1,311 @@
+"""`dermcheck models`: which versions of the models there are, which is in use, and why."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from dermcheck.errors import ModelError
+
+if TYPE_CHECKING:
+    from dermcheck.networks.cards import Task
+    from dermcheck.registry import Event, ModelVersion, Registry
+
+__all__ = ["add_model_options", "add_registry_option", "open_registry", "register"]
+
+_DESCRIPTION = """\
+Show the versions of both models, and choose which of them predict. A training's result is
+taken into use by itself only if it passes the gate (see docs/administrator.md); these
+commands are for looking on, for deciding otherwise, and for going back.
+
+Versions are never changed or deleted. A running server uses another version from its next
+prediction on, without a restart.
+"""
+_EPILOG = """\
+Exit status: 0 done, 1 the work could not be done, 2 wrong arguments.
+
+Example:
+  dermcheck models list
+  dermcheck models show classification-0002
+  dermcheck models rollback classification --reason "misses melanomas on the scalp"
+"""
+_TASKS: Final[tuple[Task, Task]] = ("classification", "segmentation")
+_WIDTH: Final = 100
+_LONG_TABLES: Final = ("subgroups", "reliability")
+"""Figures of a card that are for programs and for the reports of `dermcheck evaluate`."""
+
+
+def add_registry_option(parser: argparse._ActionsContainer) -> None:
+    """Add `--registry DIR`, which `open_registry` reads."""
+    parser.add_argument(
+        "--registry",
+        metavar="DIR",
+        type=Path,
+        help="folder of the versions of the models (default: the environment variable DERMCHECK_MODELS, "
+        "else the account's own, which `dermcheck models list` names)",
+    )
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--registry DIR` and, instead of it, `--models DIR`."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--models",
+        metavar="DIR",
+        type=Path,
+        help="folder with the models `classifier` and `outliner`, to be used in place of any version",
+    )
+    add_registry_option(group)
+
+
+def open_registry(arguments: argparse.Namespace) -> Registry:
+    """Open the registry that `--registry` names, or the default one.
+
+    Raises
+    ------
+    ArgumentError
+        If the folder named is missing, or is a file.
+    """
+    from dermcheck.registry import Registry
+
+    folder: Path | None = arguments.registry
+    return Registry.open(folder, must_exist=folder is not None)
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "models",
+        help="show the versions of the models, take one into use, go back",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = _action(actions, "list", "all versions, and which is in use", _list)
+    listing.add_argument("task", nargs="?", choices=_TASKS, help="of one task only")
+    shown = _action(actions, "show", "all that is known of one version", _show)
+    _add_version(shown)
+    promoted = _action(actions, "promote", "take a version into use, whatever the gate said", _promote)
+    _add_version(promoted)
+    promoted.add_argument("--reason", required=True, help="why, for those who ask later")
+    back = _action(actions, "rollback", "go back to the version that was in use before", _roll_back)
+    back.add_argument("task", choices=_TASKS, help="of which model")
+    back.add_argument("--to", metavar="VERSION", help="an earlier one, e.g. reference")
+    back.add_argument("--reason", default="by hand", help="why, for those who ask later (%(default)s)")
+
+
+def _action(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, words: str, run: Any
+) -> argparse.ArgumentParser:
+    parser = actions.add_parser(
+        name, help=words, description=f"{words[0].upper()}{words[1:]}.", allow_abbrev=False
+    )
+    add_registry_option(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_version(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("version", metavar="VERSION", help="e.g. classification-0002, or reference")
+    parser.add_argument("--task", choices=_TASKS, help="for `reference`, which each task has")
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    registry = open_registry(arguments)
+    tasks = (arguments.task,) if arguments.task else _TASKS
+    problems = registry.problems()
+    if arguments.json:
+        answer: dict[str, Any] = {"registry": str(registry.folder), "problems": problems}
+        for task in tasks:
+            answer[task] = {
+                "in_use": registry.in_use(task).name,
+                "rollback_leads_to": [version.name for version in registry.line_of_use(task)[1:]],
+                "versions": [_summary(registry, version) for version in registry.versions(task)],
+            }
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        return 0
+    print(f"Versions in {registry.folder}")
+    for task in tasks:
+        print(f"\n{task}")
+        for version in registry.versions(task):
+            print(_paragraph(_summary(registry, version)))
+    for problem in problems:
+        print(f"\nProblem: {problem}")
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    registry = open_registry(arguments)
+    version = registry.find(arguments.version, arguments.task)
+    events = [each for each in registry.history() if _concerns(each, version)]
+    summary = _summary(registry, version)
+    details = {
+        "folder": str(version.folder),
+        "parent": version.parent,
+        "data_fingerprint": version.data_fingerprint,
+        "configuration": dict(version.configuration),
+        "figures": dict(version.metrics),
+        "events": [_event(each) for each in events],
+    }
+    if arguments.json:
+        print(json.dumps(summary | details, indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(_described(summary, details)))
+    return 0
+
+
+def _promote(arguments: argparse.Namespace) -> int:
+    from dermcheck.registry import current_account
+
+    registry = open_registry(arguments)
+    version = registry.find(arguments.version, arguments.task)
+    event = registry.promote(version, arguments.reason, current_account())
+    return _tell(event, arguments)
+
+
+def _roll_back(arguments: argparse.Namespace) -> int:
+    from dermcheck.registry import current_account
+
+    registry = open_registry(arguments)
+    event = registry.rollback(arguments.task, current_account(), to=arguments.to, reason=arguments.reason)
+    return _tell(event, arguments)
+
+
+def _tell(event: Event, arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        print(json.dumps(_event(event), indent=2, ensure_ascii=False))
+    else:
+        print(
+            f"{event.version} is in use for {event.task} now, instead of {event.details['instead_of']}. "
+            "A running server uses it from its next prediction on."
+        )
+    return 0
+
+
+def _summary(registry: Registry, version: ModelVersion) -> dict[str, Any]:
+    """Say of a version what it is, what came of it, and who decided that, when and why."""
+    task = version.task
+    events = [each for each in registry.history() if _concerns(each, version)]
+    decisions = [each for each in events if each.kind != "submitted"]
+    in_use = registry.in_use(task).name == version.name
+    summary: dict[str, Any] = {
+        "version": version.name,
+        "task": task,
+        "state": _state(in_use, version, decisions),
+        "made_at": version.when,
+        "made_by": version.who,
+        "sha256": None,
+        "damage": None,
+        "decision": _event(decisions[-1]) if decisions else None,
+    }
+    try:
+        version.verify()
+        summary["sha256"] = version.read_card().sha256
+    except ModelError as error:
+        summary["damage"] = str(error)
+    return summary
+
+
+def _state(in_use: bool, version: ModelVersion, decisions: Sequence[Event]) -> str:
+    if in_use:
+        return "in use"
+    if any(each.kind != "refused" for each in decisions):
+        return "was in use"
+    return "refused" if decisions else "never compared"
+
+
+def _concerns(event: Event, version: ModelVersion) -> bool:
+    """Whether an event is about a version, or took it out of use."""
+    replaces = event.kind in ("promoted", "rolled back") and event.details.get("instead_of") == version.name
+    return event.task == version.task and (event.version == version.name or replaces)
+
+
+def _event(event: Event) -> dict[str, Any]:
+    details = {
+        key: value for key, value in event.details.items() if key in ("instead_of", "sha256", "figures")
+    }
+    return {
+        "what": event.kind, "task": event.task, "version": event.version, "at": event.at, "who": event.who,
+        "reason": event.reason, **details,
+    }  # fmt: skip
+
+
+def _paragraph(summary: dict[str, Any]) -> str:
+    mark = "*" if summary["state"] == "in use" else " "
+    lines = [f"{mark} {summary['version']:<22}{summary['state']:<22}{_made(summary)}"]
+    if (decision := summary["decision"]) is not None:
+        lines += _wrapped(_decided(decision, summary["version"]), indent=4)
+    if summary["damage"]:
+        lines += _wrapped(f"DAMAGED: {summary['damage']}", indent=4)
+    return "\n".join(lines)
+
+
+def _described(summary: dict[str, Any], details: dict[str, Any]) -> Iterable[str]:
+    yield f"{summary['version']} ({summary['task']}), {summary['state']}"
+    yield f"  made       {_made(summary)}"
+    if details["parent"]:
+        yield f"  from       {details['parent']}"
+    if details["data_fingerprint"]:
+        yield f"  data       {details['data_fingerprint']}"
+    yield f"  folder     {details['folder']}"
+    yield f"  SHA-256    {summary['sha256'] or 'not as it was'}"
+    if summary["damage"]:
+        yield from _wrapped(f"DAMAGED: {summary['damage']}", indent=2)
+    yield ""
+    yield "What happened"
+    for event in details["events"]:
+        yield from _wrapped(_decided(event, summary["version"]), indent=2)
+    if not details["events"]:
+        yield "  nothing: it came with DermCheck"
+    for name in ("configuration", "figures"):
+        if details[name]:
+            yield ""
+            yield name.capitalize()
+            yield textwrap.indent(json.dumps(_shortened(details[name]), indent=2, ensure_ascii=False), "  ")
+
+
+def _shortened(figures: Any) -> Any:
+    """Leave out long tables at any depth; `--json` has them."""
+    if not isinstance(figures, dict):
+        return figures
+    return {name: _shortened(value) for name, value in figures.items() if name not in _LONG_TABLES}
+
+
+def _made(summary: dict[str, Any]) -> str:
+    return f"{_when(summary['made_at'])} by {summary['made_by']}" if summary["made_at"] else ""
+
+
+def _decided(event: dict[str, Any], version: str) -> str:
+    """Say in words what happened to a version, when, who did it and why."""
+    words = event["what"]
+    if event["version"] != version:
+        words = f"replaced by {event['version']} ({words})"
+    elif "instead_of" in event:
+        words += (
+            f" against {event['instead_of']}" if words == "refused" else f" instead of {event['instead_of']}"
+        )
+    return f"{words}, {_when(event['at'])} by {event['who']}: {event['reason']}"
+
+
+def _when(moment: str) -> str:
+    """Write a moment of the log in this computer's time."""
+    try:
+        return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:  # written by another program, or an empty text
+        return moment
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    space = " " * indent
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=space, subsequent_indent=f"{space}  ", break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
