@@ -2,70 +2,105 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from monai.losses.dice import DiceCELoss
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from dermcheck.training.augmentation import centre_view, normalise, random_view
-from dermcheck.training.fitting import Schedule, fit
-from dermcheck.training.photographs import SIDE, Photographs
+from dermcheck.training.data.picture_cache import Photographs
+from dermcheck.training.data.splits import FIT, SELECT
+from dermcheck.training.data.transforms import to_batch, training_transforms
+from dermcheck.training.examination import jaccards, outline_evaluator, run_evaluator
+from dermcheck.training.fitting import Batch, Rows, Schedule, fit
+from dermcheck.training.mixing import draw_mixed, mixed_weights
+from dermcheck.training.numerics import Numerics
+from dermcheck.training.stopping import StopRequest
 
-__all__ = ["jaccard_indices", "train_outliner"]
+__all__ = ["SegmentationLesson", "jaccard_indices", "train_outliner"]
+
+_LARGEST_SCALE: Final = 1.3
+"""Views reach past the picture's border, so that lesions of all sizes are seen."""
+_HAIR: Final = 0.1
+_COLOUR_CONSTANCY: Final = 0.1
+
+
+@dataclass(eq=False, kw_only=True)
+class SegmentationLesson:
+    """Teaches outlines with Dice + cross entropy from folds 0 to 7 and examines on fold 8.
+
+    Masks that are all foreground are known mistakes of the data sets and left out.
+    """
+
+    photographs: Photographs
+    seed: int
+    corrections_share: float | None = None
+    """See `TrainingConfiguration.corrections_share`."""
+    side: int = 192
+    """At which it is examined."""
+    hair: float = _HAIR
+    key: str = field(default="jaccard", init=False)
+
+    def __post_init__(self) -> None:
+        """Find the rows."""
+        self._fit = self._outlined(self.photographs.rows(FIT))
+        self._select = self._outlined(self.photographs.rows(SELECT))
+        self._criterion = DiceCELoss(sigmoid=True, batch=False)
+        self._weights = None
+        if self.corrections_share is not None:
+            self._weights = mixed_weights(self.photographs, self._fit, self.corrections_share)
+
+    def draw(self, epoch: int) -> Rows:
+        """Take every photograph once; corrections and reference data in their shares."""
+        chance = np.random.default_rng((self.seed, epoch))
+        if self._weights is None:
+            return chance.permutation(self._fit)
+        return draw_mixed(self.photographs, self._fit, self._weights, chance)
+
+    def batch(self, rows: Rows, side: int, generator: torch.Generator) -> Batch:
+        """Make random views ``image`` with their masks ``mask`` (N, 1, side, side)."""
+        transforms = training_transforms(
+            side, largest_scale=_LARGEST_SCALE, hair=self.hair, colour_constancy=_COLOUR_CONSTANCY
+        )
+        view = transforms(to_batch(self.photographs, rows, generator, masks=True))
+        return {"image": view["image"], "mask": view["mask"]}
+
+    def loss(self, network: nn.Module, batch: Batch, numerics: Numerics) -> Tensor:
+        """Dice + cross entropy."""
+        with numerics.autocast():
+            logits = network(numerics.place(batch["image"]))
+        value: Tensor = self._criterion(logits.float(), batch["mask"].to(numerics.device))
+        return value
+
+    def examine(self, network: nn.Module, numerics: Numerics, stop: StopRequest) -> dict[str, float]:
+        """Give the mean Jaccard index on fold 8, over all and by source."""
+        sources = np.unique(self.photographs.source[self._select]).tolist()
+        evaluator = outline_evaluator(network, self.photographs, self.side, numerics, sources)
+        return run_evaluator(evaluator, self._select, stop)
+
+    def _outlined(self, rows: Rows) -> Rows:
+        masks = self.photographs.masks
+        rows = rows[self.photographs.has_mask[rows]]
+        return np.array([row for row in rows if not masks[int(row)].all()], np.int64)
 
 
 def train_outliner(network: nn.Module, photographs: Photographs, schedule: Schedule, run: Path) -> nn.Module:
-    """Train on folds 0 to 7 of both data sets with Dice + cross entropy; fold 8 is logged.
-
-    Views reach past the picture's border (scale up to 1.3) so that lesions of all sizes are seen.
-    Masks that are all foreground are known mistakes of the data set and left out.
-    """
-    train = photographs.rows(range(8))
-    train = np.array([row for row in train if not photographs.masks[row].all()])
-    select = {
-        name: photographs.rows(range(8, 9), name)
-        for name in np.unique(photographs.source[photographs.fold == 8])
-    }
-    criterion = DiceCELoss(sigmoid=True, batch=False)
-
-    def draw(epoch: int) -> npt.NDArray[np.int64]:
-        return np.random.default_rng((schedule.seed, epoch)).permutation(train)
-
-    def loss(
-        network: nn.Module, rows: npt.NDArray[np.int64], side: int, generator: torch.Generator
-    ) -> Tensor:
-        pixels, inside = random_view(
-            photographs.images[rows], side, generator, photographs.masks[rows], largest_scale=1.3
-        )
-        value: Tensor = criterion(network(normalise(pixels)).float(), inside)
-        return value
-
-    def evaluate(network: nn.Module) -> dict[str, float]:
-        return {
-            f"jaccard_{name}": float(jaccard_indices(network, photographs, rows, schedule.sides[-1]).mean())
-            for name, rows in select.items()
-        }
-
-    return fit(network, schedule, draw, loss, evaluate, run)
+    """Train on folds 0 to 7; figures of fold 8 are logged each epoch."""
+    lesson = SegmentationLesson(photographs=photographs, seed=schedule.seed, side=schedule.sides[-1])
+    return fit(network, schedule, lesson, run)
 
 
-@torch.no_grad()
 def jaccard_indices(
-    network: nn.Module, photographs: Photographs, rows: npt.NDArray[np.int64], side: int
+    network: nn.Module, photographs: Photographs, rows: Rows, side: int
 ) -> npt.NDArray[np.float64]:
-    """Intersection over union of each image's mask with the expert's, at 256 px."""
+    """Intersection over union of each image's mask with the expert's, at the cache's side."""
+    numerics = Numerics(torch.device("cpu"))
     network.eval()
-    indices: list[float] = []
-    for i in range(0, len(rows), 32):
-        batch = rows[i : i + 32]
-        logits = network(normalise(centre_view(photographs.images[batch], side)))
-        logits = F.interpolate(logits, (SIDE, SIDE), mode="bilinear", antialias=False)
-        predicted = logits[:, 0].numpy() > 0
-        expert = photographs.masks[batch] > 0
-        union = (predicted | expert).sum((1, 2))
-        indices.extend(((predicted & expert).sum((1, 2)) / np.maximum(union, 1)).tolist())
-    return np.array(indices)
+    parts = [
+        jaccards(network, photographs, rows[i : i + 32], side, numerics) for i in range(0, len(rows), 32)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0)
