@@ -2,15 +2,9 @@
 
 import base64
 import io
-import json
-import socket
-import subprocess
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 import requests
@@ -25,48 +19,6 @@ from dermcheck.dicom.author import Algorithm
 from dermcheck.dicom.header import read_header
 from dermcheck.dicom.segmentation import read_segmentation
 from dermcheck.errors import NotFoundError, StorageError
-
-_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def orthanc(require_program, tmp_path_factory) -> Iterator[str]:
-    """A real archive on this machine only; its address without DICOMweb's part."""
-    program = require_program("Orthanc", "orthanc")
-    if not _PLUGIN.exists():
-        require_program(_PLUGIN.name, "orthanc-dicomweb")
-    folder, port = tmp_path_factory.mktemp("orthanc"), free_port()
-    settings = {
-        "Name": "tests",
-        "StorageDirectory": str(folder / "storage"),
-        "IndexDirectory": str(folder / "storage"),
-        "HttpPort": port,
-        "RemoteAccessAllowed": False,
-        "DicomServerEnabled": False,
-        "OverwriteInstances": False,
-        "Plugins": [str(_PLUGIN)],
-        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-    }
-    (folder / "orthanc.json").write_text(json.dumps(settings))
-    log = (folder / "log").open("wb")
-    server = subprocess.Popen([program, folder / "orthanc.json"], stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(300):
-        with suppress(requests.ConnectionError):
-            if requests.get(f"{address}/system", timeout=5).ok:
-                break
-        assert server.poll() is None, (folder / "log").read_text()
-        time.sleep(0.1)
-    yield address
-    server.terminate()
-    server.wait(30)
-    log.close()
 
 
 @pytest.fixture
@@ -156,6 +108,37 @@ def test_what_arrives_in_and_leaves_the_archive_is_noticed(
     assert store.image_ids() == []
 
 
+def test_work_begins_with_the_first_page_and_the_rest_follows(open_pacs, send, make_photograph, monkeypatch):
+    for seed in range(5):
+        send(make_photograph(seed=seed))
+    store = open_pacs()
+    assert len(store.image_ids()) == 5
+    monkeypatch.setattr("dermcheck.datastore.web_archive._FIRST_PAGE", 2)
+    monkeypatch.setattr("dermcheck.datastore.web_archive._PAGE", 2)
+    catalogue = Catalogue()
+    client = store.archive._make_client
+    archive = WebArchive(client, "Orthanc", catalogue)
+    archive.begin()
+    assert len(catalogue.image_ids()) == 2
+    archive.update()
+    assert set(catalogue.image_ids()) == set(store.image_ids())
+
+
+def test_outlines_in_studies_without_photographs_are_not_asked_for(
+    open_pacs, send, make_photograph, make_label
+):
+    photograph = make_photograph()
+    label = send(make_label(photograph))
+    store = open_pacs()
+    assert store.problems() == []
+    assert store.catalogue.find(label.SOPInstanceUID) is None
+    send(photograph)
+    store.refresh()
+    assert [found.sop_instance_uid for found in store.labels(photograph.SOPInstanceUID)] == [
+        label.SOPInstanceUID
+    ]
+
+
 def test_any_client_of_the_protocol_serves(tmp_path, make_photograph, make_label):
     photograph = make_photograph(tmp_path / "a.dcm")
     label = make_label(photograph, tmp_path / "b.dcm")
@@ -223,7 +206,7 @@ def test_an_address_that_is_no_archive_is_a_sentence(answer, cache, body):
         StudyStore.open(answer["url"], cache)
 
 
-def test_an_archive_that_does_not_answer_is_a_sentence_without_the_password(cache):
+def test_an_archive_that_does_not_answer_is_a_sentence_without_the_password(cache, free_port):
     with pytest.raises(StorageError, match=r"http://127.0.0.1:\d+/x: the archive does not answer") as caught:
         StudyStore.open(f"http://doctor:secret@127.0.0.1:{free_port()}/x", cache)
     assert "secret" not in str(caught.value)

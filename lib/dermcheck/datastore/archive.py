@@ -51,6 +51,9 @@ class InstanceClient(Protocol):
 class Archive(InstanceClient, Protocol):
     """A client that also keeps a `Catalogue` of its instances up to date."""
 
+    def begin(self) -> None:
+        """Learn enough of what is there for work to begin, in seconds; raises as `update`."""
+
     def update(self) -> None:
         """Bring the catalogue up to date.
 

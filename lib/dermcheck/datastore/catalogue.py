@@ -24,6 +24,9 @@ class Catalogue:
         self._finished: set[str] = set()  # ids, known or not, that have a label made by a human
         self._image_ids: tuple[str, ...] | None = None  # made again after a change, like the next
         self._multi_frame: frozenset[str] = frozenset()
+        self._of_study: dict[str, dict[str, Instance]] = {}  # StudyInstanceUID -> by SOPInstanceUID
+        self._study: dict[str, tuple[Instance, ...]] = {}  # the same, sorted, for those asked for
+        self._study_uids: tuple[str, ...] | None = None
 
     def put(self, instance: Instance) -> None:
         """Add an instance, or replace what was known of its place."""
@@ -62,6 +65,20 @@ class Catalogue:
             self._recount(after.label.image_id)
         if any(instance and instance.kind == "photograph" for instance in (before, after)):
             self._image_ids = None
+        self._sort_into_study(before, after)
+
+    def _sort_into_study(self, before: Instance | None, after: Instance | None) -> None:
+        self._study_uids = None
+        if before:
+            uid = before.study_instance_uid
+            self._study.pop(uid, None)
+            del self._of_study[uid][before.sop_instance_uid]
+            if not self._of_study[uid]:
+                del self._of_study[uid]
+        if after:
+            uid = after.study_instance_uid
+            self._study.pop(uid, None)
+            self._of_study.setdefault(uid, {})[after.sop_instance_uid] = after
 
     def _recount(self, image_id: str) -> None:
         labels = self._labels_of[image_id]
@@ -109,6 +126,27 @@ class Catalogue:
             )
         return self._image_ids, self._multi_frame
 
+    def study_uids(self) -> tuple[str, ...]:
+        """Return the StudyInstanceUID of each study, the newest first; the same object until a change."""
+        with self._lock:
+            if self._study_uids is None:
+                order = {
+                    uid: _study_moment(next(iter(found.values()))) for uid, found in self._of_study.items()
+                }
+                # By UID where date and time are equal, so that pages of a list fit together.
+                self._study_uids = tuple(sorted(sorted(order), key=order.__getitem__, reverse=True))
+            return self._study_uids
+
+    def study(self, study_instance_uid: str) -> tuple[Instance, ...]:
+        """Return the instances of a study by place; the same object until one of them changes."""
+        with self._lock:
+            if (found := self._study.get(study_instance_uid)) is None:
+                instances = self._of_study.get(study_instance_uid, {}).values()
+                found = tuple(sorted(instances, key=lambda instance: instance.key))
+                if found:
+                    self._study[study_instance_uid] = found
+            return found
+
     def labels(self, image_id: str) -> list[StoredLabel]:
         """Return the labels of a photograph, oldest first."""
         with self._lock:
@@ -133,6 +171,11 @@ class Catalogue:
                 if (image := self.find(image_id)) is None or image.kind != "photograph"
                 for label in labels
             ]
+
+
+def _study_moment(instance: Instance) -> tuple[str, ...]:
+    """Return date and time of the study as DICOM writes them, whose order is that of time."""
+    return instance.texts[:2]
 
 
 def _age(instance: Instance) -> tuple[datetime, int, str]:

@@ -86,6 +86,10 @@ class FolderArchive:
 
     # ---- the folder as it is now ----
 
+    def begin(self) -> None:
+        """Do what `update` does: a folder is read quickly enough."""
+        self.update()
+
     def update(self) -> None:
         """Find new, changed and removed files.
 
@@ -236,11 +240,15 @@ class FolderArchive:
             raise NotFoundError(
                 f"instance {instance} of series {series}, study {study}: it is not in the studies."
             )
-        dataset = read_dataset(self.path(found.key), stop_before_pixels=stop_before_pixels)
-        if read_uid(dataset, "SOPInstanceUID") != instance:
+        return self.read(found, stop_before_pixels=stop_before_pixels)
+
+    def read(self, instance: Instance, *, stop_before_pixels: bool = False) -> Dataset:
+        """Read one instance of the catalogue; raises as `retrieve_instance`."""
+        path, uid = self.path(instance.key), instance.sop_instance_uid
+        dataset = read_dataset(path, stop_before_pixels=stop_before_pixels)
+        if read_uid(dataset, "SOPInstanceUID") != uid:
             raise NotFoundError(
-                f"{file_name(self.path(found.key))}: instance {instance} was replaced by another one. "
-                "Refresh the list."
+                f"{file_name(path)}: instance {uid} was replaced by another one. Refresh the list."
             )
         return dataset
 

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,13 +17,15 @@ from typing import Any, Final, NamedTuple
 
 from dermcheck.datastore.folder_walk import Stamp
 from dermcheck.datastore.instances import Instance, StoredLabel
+from dermcheck.datastore.search_attributes import SEARCH_KEYWORDS
 from dermcheck.datastore.sqlite_cache import connected, discard_damaged
 from dermcheck.dicom.header import PhotographHeader
 
 __all__ = ["IndexCache", "IndexedFile"]
 
-_FIELDS: Final = tuple(
-    field.name for kind in (Instance, PhotographHeader, StoredLabel) for field in dataclasses.fields(kind)
+_FIELDS: Final = (
+    *(field.name for kind in (Instance, PhotographHeader, StoredLabel) for field in dataclasses.fields(kind)),
+    *SEARCH_KEYWORDS,
 )
 _TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS files "
@@ -112,13 +115,14 @@ def _decode(stamp: Stamp, content: str) -> IndexedFile:
     fields = values["instance"]
     if fields is None:
         return IndexedFile(stamp, None, values["problem"])
-    header, label = fields.pop("header"), fields.pop("label")
+    header, label, texts = fields.pop("header"), fields.pop("label"), fields.pop("texts")
     return IndexedFile(
         stamp,
         Instance(
             **fields,
             header=_decode_header(header) if header else None,
             label=_decode_label(label) if label else None,
+            texts=tuple(map(sys.intern, texts)),
         ),
         None,
     )

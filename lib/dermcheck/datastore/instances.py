@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from pydicom import Dataset
 
+from dermcheck.datastore.search_attributes import read_texts
 from dermcheck.dicom.attributes import read_text, read_uid
 from dermcheck.dicom.header import PhotographHeader, read_header
 from dermcheck.dicom.segmentation import summarise_segmentation
@@ -50,6 +51,8 @@ class Instance:
     header: PhotographHeader | None = None
     """Of a photograph; None where it has not been retrieved yet (an archive)."""
     label: StoredLabel | None = None
+    texts: tuple[str, ...] = ()
+    """Values of `SEARCH_KEYWORDS`, in that order; empty where others search (an archive)."""
 
 
 def describe(dataset: Dataset, key: str, revision: str = "", stored_ns: int = 0) -> Instance:
@@ -80,6 +83,7 @@ def describe(dataset: Dataset, key: str, revision: str = "", stored_ns: int = 0)
         modality=read_text(dataset, "Modality") or "",
         header=header,
         label=label,
+        texts=read_texts(dataset),
     )
 
 

@@ -1,7 +1,7 @@
-"""Where DermCheck keeps what can be rebuilt: indexes and viewers' copies, never the studies themselves.
+"""Where DermCheck keeps what can be rebuilt (indexes, viewers' copies) and, of an archive, what cannot.
 
-The only module that reads the environment for it. The cache holds copies of patients' photographs,
-so it is made readable by its owner alone.
+The only module that reads the environment for it. Both hold copies of patients' photographs or
+outlines, so both are made readable by their owner alone.
 """
 
 import hashlib
@@ -13,10 +13,21 @@ from urllib.parse import urlsplit, urlunsplit
 
 from dermcheck.errors import ArgumentError, StorageError
 
-__all__ = ["CACHE_VARIABLE", "cache_root", "is_url", "studies_cache", "without_password"]
+__all__ = [
+    "CACHE_VARIABLE",
+    "DATA_VARIABLE",
+    "cache_root",
+    "data_root",
+    "is_url",
+    "studies_cache",
+    "studies_data",
+    "without_password",
+]
 
 CACHE_VARIABLE: Final = "DERMCHECK_CACHE"
 """Environment variable that names another cache folder."""
+DATA_VARIABLE: Final = "DERMCHECK_DATA"
+"""Environment variable that names another folder for what waits to be sent to an archive."""
 
 
 def is_url(location: str | Path) -> bool:
@@ -61,6 +72,41 @@ def _platform_cache() -> Path:
     return Path(named) if Path(named).is_absolute() else Path.home() / ".cache"
 
 
+def data_root() -> Path:
+    """Return the folder for what cannot be rebuilt: `DATA_VARIABLE`, else the platform's own place."""
+    if named := os.environ.get(DATA_VARIABLE):
+        return Path(named).expanduser().absolute()
+    return _platform_data() / "dermcheck"
+
+
+def _platform_data() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support"
+    named = os.environ.get("XDG_DATA_HOME", "")
+    return Path(named) if Path(named).is_absolute() else Path.home() / ".local" / "share"
+
+
+def studies_data(location: str, data: Path | None = None) -> Path:
+    """Make and return the folder of what belongs to one archive and cannot be rebuilt.
+
+    Parameters
+    ----------
+    location
+        The archive's DICOMweb address.
+    data
+        In place of `data_root`, e.g. for tests.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be made.
+    """
+    folder = (data or data_root()) / "archives" / _folder_name(without_password(location.rstrip("/")))
+    return _make_private(folder, f"Make it writable or set {DATA_VARIABLE} to another folder.")
+
+
 def studies_cache(location: str | Path, cache: Path | None = None) -> Path:
     """Make and return the folder that holds the cache of one studies folder or archive.
 
@@ -81,14 +127,20 @@ def studies_cache(location: str | Path, cache: Path | None = None) -> Path:
             f"{root}: the cache lies inside the studies folder, expected a place outside it. "
             f"Set {CACHE_VARIABLE} to another folder."
         )
+    return _make_private(
+        root / _folder_name(where), f"Make it writable or set {CACHE_VARIABLE} to another folder."
+    )
+
+
+def _folder_name(where: str) -> str:
     digest = hashlib.sha256(os.fsencode(where)).hexdigest()[:16]
     stem = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in Path(where).name)
-    folder = root / f"{stem[:32]}-{digest}"
+    return f"{stem[:32]}-{digest}"
+
+
+def _make_private(folder: Path, remedy: str) -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(
-            f"{folder}: the cache folder cannot be made ({error.strerror}). "
-            f"Make it writable or set {CACHE_VARIABLE} to another folder."
-        ) from error
+        raise StorageError(f"{folder}: the folder cannot be made ({error.strerror}). {remedy}") from error
     return folder

@@ -14,23 +14,31 @@ from dicomweb_client.api import DICOMwebClient
 from pydicom import Dataset
 
 from dermcheck.datastore.archive import InstanceClient
+from dermcheck.datastore.archive_access import MODALITIES, ArchiveAccess
 from dermcheck.datastore.catalogue import Catalogue
 from dermcheck.datastore.instance_json import from_dicom_json
 from dermcheck.datastore.instances import Instance, Kind, describe
-from dermcheck.datastore.locations import without_password
 from dermcheck.dicom.attributes import read_text, read_uid
 from dermcheck.dicom.segmentation_reading import is_segmentation
 from dermcheck.dicom.sop_classes import is_photograph
 from dermcheck.errors import DermCheckError, NotFoundError, StorageError, UnreadableImageError
 
-__all__ = ["MODALITIES", "WebArchive"]
+__all__ = ["RefusedError", "WebArchive"]
 
-MODALITIES: Final = ("DMS", "XC", "ES", "GM", "SM", "OT", "SEG")
-"""Searched for: dermoscopy, photography, endoscopy, microscopy, other (Secondary Capture), labels."""
-
+_LABELS: Final = "SEG"
+_PAGE: Final = 1000
+_FIRST_PAGE: Final = 200
+_OUT_OF_RESOURCES: Final = 0xA7
+"""Upper byte of the failure reasons for that (PS3.18 table I.2-2)."""
+_REFUSALS: Final = (400, 409, 413, 415, 422)
+"""Statuses that are about what was sent, not about the archive."""
 _FIELDS: Final = ("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality")
 _AS_STORED: Final = (("application/dicom", "*"),)
 """Ask for the transfer syntax that is stored: some archives else decompress, which is slow and large."""
+
+
+class RefusedError(StorageError):
+    """The archive works, but does not take this object."""
 
 
 class WebArchive:
@@ -45,10 +53,19 @@ class WebArchive:
         For messages.
     catalogue
         Is kept up to date by `update` and `store_instances`.
+    modalities
+        Of photographs: what is searched for.
     """
 
-    def __init__(self, make_client: Callable[[], InstanceClient], address: str, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        make_client: Callable[[], InstanceClient],
+        address: str,
+        catalogue: Catalogue,
+        modalities: Sequence[str] = MODALITIES,
+    ) -> None:
         self._make_client = make_client
+        self._modalities = tuple(modalities)
         self._address = address
         self._catalogue = catalogue
         self._own = threading.local()
@@ -57,10 +74,9 @@ class WebArchive:
         self._problems: dict[str, str] = {}
 
     @classmethod
-    def connect(cls, url: str, catalogue: Catalogue) -> "WebArchive":
-        """Make an archive of a DICOMweb address. User name and password may be part of it."""
-        url = url.rstrip("/")
-        return cls(lambda: _make_client(url), without_password(url), catalogue)
+    def connect(cls, access: ArchiveAccess, catalogue: Catalogue) -> "WebArchive":
+        """Make an archive of what is needed to reach it."""
+        return cls(lambda: _make_client(access), access.url, catalogue, access.modalities)
 
     @property
     def _client(self) -> InstanceClient:
@@ -71,42 +87,63 @@ class WebArchive:
 
     # ---- the archive as it is now ----
 
+    def begin(self) -> None:
+        """Search for the first photographs of each kind only, so that work can begin; raises as `update`.
+
+        An archive may hold hundreds of thousands; `update` finds the others afterwards.
+        """
+        with self._updating:
+            for modality in self._modalities:
+                for listed in next(self._pages(modality, _FIRST_PAGE), []):
+                    self._add_new(_listed_key(listed, self._address), listed)
+
     def update(self) -> None:
-        """Search the archive again.
+        """Search the archive again, photographs first, then the labels of their studies.
+
+        What is found is in the catalogue at once, not only when everything has been found.
 
         Raises
         ------
         StorageError
-            If it does not answer or refuses.
+            If it does not answer or refuses. Nothing is then taken for removed.
         """
         with self._updating:
             before = set(self._known)  # not what is stored during the search
-            found = self._search()
-            for key in before - found.keys():
+            found: set[str] = set()
+            for modality in (*self._modalities, _LABELS):
+                for listed in self._search(modality, found):
+                    self._add_new(_listed_key(listed, self._address), listed)
+            for key in before - found:
                 self._known.discard(key)
                 self._problems.pop(key, None)
                 self._catalogue.drop(key)
-            for key in found.keys() - self._known:
-                self._add(key, found[key])
 
-    def _search(self) -> dict[str, Dataset]:
-        found: dict[str, Dataset] = {}
-        for modality in MODALITIES:
-            for page in self._pages(modality):
-                new = {_listed_key(listed, self._address): listed for listed in page}
-                if new.keys() <= found.keys():
-                    break  # an archive that ignores the offset would send the same page for ever
-                found |= new
-        return found
+    def _search(self, modality: str, found: set[str]) -> Iterator[Dataset]:
+        for page in self._pages(modality, _PAGE):
+            keys = {_listed_key(listed, self._address) for listed in page}
+            if keys <= found:
+                break  # an archive that ignores the offset would send the same page for ever
+            found |= keys
+            yield from page
 
-    def _pages(self, modality: str) -> Iterator[list[Dataset]]:
-        """Search until nothing is left: archives limit their answers."""
+    def _pages(self, modality: str, size: int) -> Iterator[list[Dataset]]:
+        """Search until nothing is left: archives limit their answers, some to less than is asked for."""
         offset = 0
         while answers := self.search_for_instances(
-            search_filters={"Modality": modality}, fields=_FIELDS, offset=offset or None
+            search_filters={"Modality": modality}, fields=_FIELDS, limit=size, offset=offset or None
         ):
             yield [from_dicom_json(answer, self._address) for answer in answers]
             offset += len(answers)
+
+    def _add_new(self, key: str, listed: Dataset) -> None:
+        if key in self._known:
+            return
+        study = key.partition("/")[0]
+        if is_segmentation(listed) and not any(
+            one.kind == "photograph" for one in self._catalogue.study(study)
+        ):
+            return  # an outline of a CT, or of a photograph that is not known yet: looked at next time
+        self._add(key, listed)
 
     def _add(self, key: str, listed: Dataset) -> None:
         try:
@@ -209,17 +246,20 @@ class WebArchive:
 
         Raises
         ------
+        RefusedError
+            If the archive did not store one of them, for what it is.
         StorageError
-            If the archive does not answer, refuses, or did not store one of them.
+            If the archive does not answer, refuses everything, or is full.
         """
         for dataset in datasets:
             if not getattr(dataset, "preamble", None):
                 dataset.preamble = bytes(128)  # the client writes it only if set
-        with self._asking():
+        with self._asking(is_storing=True):
             response = self._client.store_instances(datasets, study_instance_uid)
         for failure in response.get("FailedSOPSequence") or []:
             uid, reason = failure.get("ReferencedSOPInstanceUID"), failure.get("FailureReason")
-            raise StorageError(
+            is_full = isinstance(reason, int) and reason >> 8 == _OUT_OF_RESOURCES
+            raise (StorageError if is_full else RefusedError)(
                 f"instance {uid}: the archive {self._address} did not store it (reason {reason}, "
                 "see PS3.18 table I.2-2). Ask its administrator."
             )
@@ -230,7 +270,7 @@ class WebArchive:
         return response
 
     @contextmanager
-    def _asking(self, sop_instance_uid: str | None = None) -> Iterator[None]:
+    def _asking(self, sop_instance_uid: str | None = None, *, is_storing: bool = False) -> Iterator[None]:
         """Turn what can go wrong on the way into sentences."""
         try:
             yield
@@ -239,7 +279,8 @@ class WebArchive:
             if status == requests.codes.not_found and sop_instance_uid:
                 raise NotFoundError(f"instance {sop_instance_uid}: the archive does not have it.") from error
             advice = "Check user name and password" if status in (401, 403) else "Ask its administrator"
-            raise StorageError(
+            kind = RefusedError if is_storing and status in _REFUSALS else StorageError
+            raise kind(
                 f"{self._address}: the archive answers with HTTP status {status}, expected 200. {advice}."
             ) from error
         except requests.JSONDecodeError as error:
@@ -254,8 +295,8 @@ class WebArchive:
             ) from error
 
 
-def _make_client(url: str) -> DICOMwebClient:
-    client = DICOMwebClient(url, permissive_uid=True)
+def _make_client(access: ArchiveAccess) -> DICOMwebClient:
+    client = DICOMwebClient(access.url, session=access.session(), permissive_uid=True)
     # Two more attempts within two seconds; the client's own thirty would leave a clinician waiting.
     client.set_http_retry_params(max_attempts=3, wait_exponential_multiplier=250)
     return client
