@@ -31,6 +31,8 @@ def test_help_has_an_example(capsys):
         (["--studies", "{tmp}/nowhere"], "the studies folder is missing"),
         (["--studies", "{tmp}/file"], "the studies folder is a file"),
         (["--models", "{tmp}/nowhere"], "no such folder of models"),
+        (["--registry", "{tmp}/nowhere", "--port", "0"], "there is no such registry of models"),
+        (["--registry", "{tmp}/file", "--port", "0"], "expected the folder of a registry"),
         (["--port", "70000"], "--port is 70000"),
         (["--port", "-1"], "--port is -1"),
         (["--host", "no..such..host"], "no such host"),

@@ -4,7 +4,6 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -194,6 +193,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], dict[s
         (folder / "tmp").mkdir()
         return os.environ | {
             "DERMCHECK_CACHE": str(folder / "cache"),
+            "DERMCHECK_DATA": str(folder / "data"),
             "TMPDIR": str(folder / "tmp"),
             "OMP_NUM_THREADS": "1",  # the test's own process computes the same way, to the last bit
             "NETWORK_NOTES": str(folder / "network.txt"),
@@ -253,16 +253,6 @@ def _wait_for(server: Server) -> None:
         except requests.ConnectionError:
             time.sleep(0.2)
     pytest.fail(f"no answer within {START_LIMIT_S} s:\n{server.log.read_text()}")
-
-
-@pytest.fixture(scope="session")
-def free_port() -> Callable[[], int]:
-    def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
-
-    return find
 
 
 @pytest.fixture(scope="session", params=["dermcheck serve", "monailabel start_server"])

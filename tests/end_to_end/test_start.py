@@ -83,7 +83,7 @@ def test_ready_server_says_what_to_open_and_ctrl_c_ends_it_cleanly(
     server = start(command, studies, port)
     said = server.log.read_text()
     assert f"http://127.0.0.1:{port}, then Next Sample" in said
-    assert f"http://127.0.0.1:{port}/info/" in said
+    assert f"Browser    http://127.0.0.1:{port}\n" in said
     assert f"{studies} (1 photographs)" in said
     assert "Research use only" in said
     server.process.send_signal(signal.SIGINT)
@@ -97,6 +97,8 @@ def test_start_page_names_the_next_step_and_loads_nothing_from_elsewhere(server)
     assert "3D Slicer" in page
     assert "Research use only" in page
     assert "http" not in page.replace("<!DOCTYPE html>", "")
+    assert "default-src 'self'" in server.get("/").headers["content-security-policy"]
+    assert "Nur für die Forschung" in server.get("/", headers={"Accept-Language": "de-AT"}).text
 
 
 def test_a_taken_port_is_said_in_one_sentence(run_serve, server, tmp_path):

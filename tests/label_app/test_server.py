@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from starlette.testclient import TestClient
 
+from dermcheck.dicomweb.statuses import BusyError
 from dermcheck.errors import (
     ArgumentError,
     DermCheckError,
@@ -53,17 +54,18 @@ def server() -> TestClient:
     def fail(what: str) -> None:
         raise {
             "ours": NotFoundError("There is no such thing."),
+            "busy": BusyError("Too many are waiting."),
             "monailabel": MONAILabelException(MONAILabelError.INVALID_INPUT, "Model is not provided"),
             "json": json.JSONDecodeError("Expecting value", "{x", 1),
             "bug": ZeroDivisionError("division by zero"),
         }[what]
 
-    @app.get("/")
+    @app.get("/logs/gpu")
     def stock_page() -> str:
         return "MONAI Label's own"
 
     client = TestClient(app, raise_server_exceptions=False)
-    assert client.get("/").json() == "MONAI Label's own"
+    assert client.get("/logs/gpu").json() == "MONAI Label's own"
     attach(app)
     return client
 
@@ -85,7 +87,12 @@ def test_errors_are_answered_with_a_sentence_after_the_middleware_was_built(serv
 
 
 def test_an_endpoint_of_ours_answers_before_one_of_the_same_path(server):
-    assert "DermCheck is running" in server.get("/").text
+    assert "dermcheck doctor" in server.get("/logs/gpu").json()["detail"]
+
+
+def test_a_busy_server_says_when_to_come_back(server):
+    answer = server.get("/raise/busy")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
 
 
 def test_attaching_twice_adds_nothing(server):

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from dermcheck.commands.models import add_model_options, open_registry
 from dermcheck.errors import ArgumentError, DermCheckError
 
 if TYPE_CHECKING:
@@ -56,12 +57,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--port", type=int, default=8000, help="port to listen on; 0 takes a free one (default: %(default)s)"
     )
-    parser.add_argument(
-        "--models",
-        metavar="DIR",
-        type=Path,
-        help="folder with the models `classifier` and `outliner` (default: those that come with DermCheck)",
-    )
+    add_model_options(parser)
     parser.add_argument("--verbose", action="store_true", help="log every request and MONAI Label's steps")
     parser.set_defaults(run=run)
 
@@ -88,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         output, host = sys.stdout, arguments.host
 
         def say_ready(app: DermCheckApp) -> None:
+            app.examine = lambda: _examination(settings)
             print(_welcome(app, studies, host, settings.port), file=output, flush=True)
 
         from dermcheck.label_app.running import run_server
@@ -101,13 +98,29 @@ def _settings(
     arguments: argparse.Namespace, studies: str, listener: socket.socket, loopback: bool
 ) -> ServerSettings:
     try:
-        from dermcheck.label_app.running import ServerSettings
+        from dermcheck.label_app.running import ServerSettings, lean_imports
+        from dermcheck.viewer import attach_viewer
     except ImportError as error:
         raise DermCheckError(
             f"The server's packages cannot be imported ({error}). Run `dermcheck doctor` to see why."
         ) from error
     models = arguments.models.absolute() if arguments.models else None
-    return ServerSettings(studies, models, listener, loopback, arguments.verbose)
+    with lean_imports():
+        registry = open_registry(arguments).folder
+    return ServerSettings(studies, models, listener, loopback, arguments.verbose, attach_viewer, registry)
+
+
+def _examination(settings: ServerSettings) -> list[dict[str, str | None]]:
+    """Let the doctor look, for the start page."""
+    from dermcheck.doctor import Subject, examine
+
+    # Port 0: the server itself has taken its own.
+    subject = Subject(settings.studies, settings.models, "127.0.0.1", 0, settings.registry)
+    return [
+        {"name": finding.name, "found": finding.found, "advice": finding.advice}
+        for finding in examine(subject)
+        if finding.name != "Port"
+    ]
 
 
 def _find_studies(named: str | None) -> str:
@@ -180,15 +193,21 @@ def _welcome(app: DermCheckApp, studies: str, host: str, port: int) -> str:
 
     shown = "127.0.0.1" if host in ("0.0.0.0", "::", "localhost") else host  # noqa: S104  # not bound here
     address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
-    problems = app.store.problems()
+    problems = [*app.predictor.problems(), *app.store.problems()]
     lines = [
         "DermCheck is ready. Research use only; not a medical device.",
         f"  Studies    {without_password(studies)} ({len(app.store.image_ids())} photographs)",
+        f"  Models     {_models_in_use(app)}",
         f"  3D Slicer  module MONAI Label, server address {address}, then Next Sample",
-        f"  Browser    {address}/info/ shows what the server offers",
+        f"  Browser    {address}",
         "  Stop       Ctrl-C",
         *(f"  Problem    {problem}" for problem in problems[:_MOST_PROBLEMS_SHOWN]),
     ]
     if len(problems) > _MOST_PROBLEMS_SHOWN:
         lines.append(f"  Problem    and {len(problems) - _MOST_PROBLEMS_SHOWN} more like these")
     return "\n".join(lines)
+
+
+def _models_in_use(app: DermCheckApp) -> str:
+    versions = app.predictor.state()["versions"].values()
+    return ", ".join(f"{each['name']} {each['version']}" for each in versions)

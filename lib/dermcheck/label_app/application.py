@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
@@ -17,7 +16,9 @@ from dermcheck.dicom.author import SOFTWARE_VERSION
 from dermcheck.dicom.photograph import read_photograph
 from dermcheck.dicom.report import DiagnosisFinding, write_report
 from dermcheck.dicom.segmentation import write_segmentation
+from dermcheck.dicomweb.service import DicomWebService
 from dermcheck.errors import ArgumentError, NotFoundError
+from dermcheck.label_app.browser_submissions import SubmissionStore
 from dermcheck.label_app.datastore import DermCheckDatastore
 from dermcheck.label_app.infer_tasks import (
     DIAGNOSES,
@@ -29,24 +30,24 @@ from dermcheck.label_app.infer_tasks import (
     make_infer_tasks,
 )
 from dermcheck.label_app.label_map_files import LABEL_MAP_SUFFIXES
+from dermcheck.label_app.prediction_queue import PredictionQueue
 from dermcheck.label_app.predictor_loader import PredictorLoader
 from dermcheck.label_app.server import attach
 from dermcheck.label_app.sessions import PhotographSessions
 from dermcheck.label_app.source_image import SourceImage
 from dermcheck.label_app.strategies import RandomStrategy
-from dermcheck.networks.checkpoint import REFERENCE_MODELS
+from dermcheck.label_app.train_tasks import LesionTrainTask, Trainers, make_train_tasks
+from dermcheck.label_app.worklist import Worklist
+from dermcheck.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from monailabel.interfaces.tasks.strategy import Strategy
 
 __all__ = ["DermCheckApp"]
 
 logger = logging.getLogger(__name__)
-
-_PREDICTIONS_AT_ONCE: Final = 2
-"""More would only share the processor, and each holds a decoded photograph (24 MP: 72 MB)."""
 
 
 class DermCheckApp(MONAILabelApp):  # type: ignore[misc]  # monailabel has no types
@@ -59,15 +60,18 @@ class DermCheckApp(MONAILabelApp):  # type: ignore[misc]  # monailabel has no ty
     studies
         Folder of DICOM files, or URL of a DICOMweb archive.
     conf
-        `models`: folder with the subfolders `classifier` and `outliner`, in place of those that come
-        with DermCheck.
+        `models`: folder with the subfolders `classifier` and `outliner`; without it `registry`: folder of
+        the registry whose versions in use predict, see `registry_root` for the default.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str] | None) -> None:
         _switch_tracking_off()
         conf = conf or {}
-        self.predictor = PredictorLoader(Path(conf.get("models") or REFERENCE_MODELS))
-        self._slots = threading.BoundedSemaphore(_PREDICTIONS_AT_ONCE)
+        self.predictor = PredictorLoader(_models(conf))
+        self.predictions = PredictionQueue()
+        self.worklist = Worklist()
+        self.examine: Callable[[], list[dict[str, str | None]]] | None = None  # set by who knows the doctor
+        self.trainers: Trainers | None = None
         super().__init__(
             app_dir=app_dir,
             studies=studies,
@@ -81,6 +85,8 @@ class DermCheckApp(MONAILabelApp):  # type: ignore[misc]  # monailabel has no ty
     def init_datastore(self) -> DermCheckDatastore:
         """Open the studies."""
         self.store = StudyStore.open(self.studies)
+        self.submissions = SubmissionStore(self.store)
+        self.dicomweb = DicomWebService.of(self.store, self.studies)
         for problem in self.store.problems():
             logger.warning("%s", problem)
         return DermCheckDatastore(self.store)
@@ -88,6 +94,15 @@ class DermCheckApp(MONAILabelApp):  # type: ignore[misc]  # monailabel has no ty
     def init_infers(self) -> dict[str, LesionTask]:
         """Make the three models."""
         return make_infer_tasks(self.predictor)
+
+    def init_trainers(self) -> dict[str, LesionTrainTask]:
+        """Make the trainers: none where the server predicts with fixed models."""
+        models = _models(self.conf)
+        if isinstance(models, Registry):
+            tasks = make_train_tasks(str(self.studies), models.folder)
+            self.trainers = Trainers(tasks, models.folder, str(self.studies))
+            return tasks
+        return {}
 
     def init_strategies(self) -> dict[str, Strategy]:
         """Make the strategies."""
@@ -132,14 +147,30 @@ class DermCheckApp(MONAILabelApp):  # type: ignore[misc]  # monailabel has no ty
         if (dtype := request.get("result_dtype") or "uint8") != "uint8":
             raise ArgumentError(f"result_dtype is {dtype!r}, expected uint8: label maps hold values 0 to 7.")
         started = time.monotonic()
-        with self._slots:
-            image = request.get("image")
-            source = self.source_image(image)
-            answer = task.answer(source)
-            kept = self._keep(answer, source, image) if request.get("save_label") else None
-            path = str(task.write(answer, source, suffix))
+        image = request.get("image")
+        source = self.source_image(image)
+        answer = task.answer(source)
+        kept = self._keep(answer, source, image) if request.get("save_label") else None
+        path = str(task.write(answer, source, suffix))
         logger.info("%s: %s in %.2f s", source.name, request["model"], time.monotonic() - started)
         return {"label": kept or path, "tag": "original", "file": path, "params": answer.params}
+
+    def predict(self, image: object, model: str) -> tuple[SourceImage, Answer]:
+        """Predict for a viewer that needs no file; raises as `infer`."""
+        task = self._task(model)
+        source = self.source_image(image)
+        return source, task.answer(source)
+
+    def strategies(self) -> dict[str, Strategy]:
+        """Return the strategies by name, the one to use first first."""
+        return dict(self._strategies)
+
+    def info(self) -> dict[str, Any]:
+        """Describe the app for `/info/`; `model_versions` says which versions predict, and what is wrong."""
+        meta: dict[str, Any] = super().info()
+        if self.trainers:
+            meta["train_stats"] = self.trainers.latest_first(meta["train_stats"])
+        return meta | {"model_versions": self.predictor.state()}
 
     def infer_wsi(self, request: dict[str, Any], datastore: object = None) -> dict[str, Any]:
         """Refuse whole-slide requests."""
@@ -211,6 +242,13 @@ class DermCheckApp(MONAILabelApp):  # type: ignore[misc]  # monailabel has no ty
         if not load:
             return None
         return PhotographSessions(settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY)
+
+
+def _models(conf: Mapping[str, str]) -> Path | Registry:
+    """Find where the models come from."""
+    if models := conf.get("models"):
+        return Path(models)
+    return Registry.open(Path(conf["registry"]) if conf.get("registry") else None)
 
 
 def _switch_tracking_off() -> None:

@@ -2,12 +2,13 @@
 
 They are here because MONAI Label's own
 
-- predict in the event loop, so that every other request waits (ours are plain functions, which
-  FastAPI runs in threads);
+- predict in the event loop, so that every other request waits (ours wait for their turn in
+  `PredictionQueue`, and are plain functions otherwise, which FastAPI runs in threads);
 - open an `image` that exists as a path on the server, unpack archives, and leave an upload's
   temporary file behind when the request fails;
 - write DICOM Segmentations with a program that they download;
-- start a child process for trainings, scorings and batches that cannot run, and report success.
+- kill a training instead of stopping it, and start a child process for scorings and batches that cannot run,
+  and report success.
 """
 
 from __future__ import annotations
@@ -24,10 +25,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, File, Form, UploadFile
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, UploadFile
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from monailabel.config import settings
-from monailabel.endpoints import train as stock_train
 from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils.app import app_instance
 from requests_toolbelt import MultipartEncoder
@@ -36,7 +36,15 @@ from dermcheck.errors import ArgumentError, DermCheckError, NotFoundError
 from dermcheck.label_app.infer_tasks import SEGMENTATION_SUFFIX
 from dermcheck.label_app.sessions import safe_file_name
 from dermcheck.label_app.source_image import SourceImage, read_upload
-from dermcheck.label_app.start_page import START_PAGE
+from dermcheck.label_app.start_page import (
+    HEADERS,
+    START_PAGE_WITHOUT_LIST,
+    Listed,
+    render_start_page,
+    spoken_language,
+)
+from dermcheck.label_app.train_tasks import Trainers
+from dermcheck.learning.place import TrainingRunsError
 
 __all__ = ["Output", "router"]
 
@@ -57,13 +65,19 @@ class Output(str, Enum):
 
 
 @router.get("/", include_in_schema=False)
-def start_page() -> HTMLResponse:
+def start_page(
+    http: Request, listed: Annotated[Listed, Query(alias="list")] = "open", page: int = 1
+) -> Response:
     """Say what to do next; unlike MONAI Label's page it loads nothing from the internet."""
-    return HTMLResponse(START_PAGE)
+    if settings.MONAI_LABEL_AUTH_ENABLE:  # the list is for those who have logged in; a page cannot log in
+        return HTMLResponse(START_PAGE_WITHOUT_LIST, headers=HEADERS)
+    language = spoken_language(http.headers.get("accept-language", ""))
+    return HTMLResponse(render_start_page(app_instance(), language, listed, page), headers=HEADERS)
 
 
 @router.post("/infer/{model}", summary="Predict on one photograph")
-def infer(
+async def infer(
+    http: Request,
     user: AnyUser,
     model: str,
     image: str = "",
@@ -83,13 +97,23 @@ def infer(
     if output is Output.dicom_seg:
         request["result_extension"] = SEGMENTATION_SUFFIX
     app = app_instance()
-    if session_id:
-        request["image"] = app.sessions().source_image(session_id)
-    elif file is not None:
-        request["image"] = _read_sent_photograph(file)
-    else:
-        request["image"] = image
-    answer = app.infer(request)
+
+    def work() -> Response:
+        if session_id:
+            request["image"] = app.sessions().source_image(session_id)
+        elif file is not None:
+            request["image"] = _read_sent_photograph(file)
+        else:
+            request["image"] = image
+        return _answer(app.infer(request), output)
+
+    is_shared = file is None and not request.get("save_label")
+    key = (model, image, session_id, params, output) if is_shared else object()
+    answer: Response = await app.predictions.answer(http, key, work, may_leave=not request.get("save_label"))
+    return answer
+
+
+def _answer(answer: dict[str, Any], output: Output | None) -> Response:
     path = Path(answer["file"])
     try:
         content = path.read_bytes()
@@ -179,7 +203,7 @@ def create_session(
     return {"session_id": session_id, "session_info": info.to_json()}
 
 
-@router.post("/train/{model}", summary="Train a model")
+@router.post("/train/{model}", summary="Train a model on the corrections")
 @router.post("/train/", include_in_schema=False)
 def train(
     user: Administrator,
@@ -188,15 +212,36 @@ def train(
     run_sync: bool = False,
     enqueue: bool = False,
 ) -> Any:
-    """Start a training in a process of its own."""
+    """Start a training in a process of its own; `GET /train/` and `/info/` tell how far it is.
+
+    Answered with 429 if another one runs, unless it may wait (`enqueue`). Without a model, all are trained,
+    one after the other.
+    """
     if run_sync:
         raise ArgumentError(
             "run_sync would train inside the server, which then answers nobody. Send the request without it."
         )
-    trainers = app_instance().info()["trainers"]
-    if not trainers or (model and model not in trainers):
-        raise NotFoundError(_no_trainer(model, list(trainers)))
-    return stock_train.run_model(model, params, False, enqueue) if model else stock_train.run(params, False)
+    with _busy_as_429():
+        if model:
+            return _trainers().start(model, params or {}, enqueue=enqueue)
+        return _trainers().start_all(params or {})
+
+
+@router.get("/train/", summary="Tell how the latest training is")
+def training_status(
+    user: AnyUser,
+    all: bool = False,  # noqa: A002  # MONAI Label's name
+    check_if_running: bool = False,
+) -> Any:
+    """Give its `status` (SUBMITTED, RUNNING, DONE, ERROR or STOPPED), last lines and `progress`."""
+    return _trainers().status(all_of_them=all, running_only=check_if_running)
+
+
+@router.delete("/train/", summary="Stop the training")
+def stop_training(user: Administrator) -> Any:
+    """Let the training write where it is, and end it; the same training goes on from there next time."""
+    with _busy_as_429():
+        return _trainers().stop()
 
 
 @router.post("/scoring/{method}", summary="Score labels")
@@ -281,7 +326,20 @@ def _nothing_left(photographs: int) -> str:
     return f"All {photographs} photographs have a label: nothing is left to do."
 
 
-def _no_trainer(model: str, trainers: list[str]) -> str:
-    if not trainers:
-        return "This version of DermCheck cannot train yet. Submitted corrections are kept for when it can."
-    return f"There is no trainer {model!r}; the trainers are {', '.join(trainers)}."
+def _trainers() -> Trainers:
+    trainers: Trainers | None = app_instance().trainers
+    if trainers is None:
+        raise NotFoundError(
+            "This server cannot train: it predicts with fixed models (--models), or its trainings are "
+            "switched off (MONAI_LABEL_TASKS_TRAIN)."
+        )
+    return trainers
+
+
+@contextmanager
+def _busy_as_429() -> Iterator[None]:
+    """Answer with MONAI Label's status where another training runs."""
+    try:
+        yield
+    except TrainingRunsError as error:
+        raise HTTPException(429, str(error)) from error

@@ -23,6 +23,7 @@ from dermcheck.lesions import LESION_CLASSES
 if TYPE_CHECKING:
     from dermcheck.inference.predictor import Predictor
     from dermcheck.inference.report import LesionReport
+    from dermcheck.inference.rules import Caution
     from dermcheck.label_app.predictor_loader import PredictorLoader
     from dermcheck.label_app.source_image import SourceImage
 
@@ -130,6 +131,7 @@ class DiagnosisTask(LesionTask):
             "decision": report.decision.name,
             "diagnosis": report.decision.meaning,
             "uncertainty": report.uncertainty,
+            **_caution(report.caution),
             "mask_area_px": int(report.mask.sum()),
             "models": {"classifier": asdict(report.classifier), "outliner": asdict(report.outliner)},
         }
@@ -167,6 +169,19 @@ def make_infer_tasks(predictor: PredictorLoader) -> dict[str, LesionTask]:
             DIAGNOSES,
             "Gives seven calibrated probabilities, with the outline they go with.",
         ),
+    }
+
+
+def _caution(told: Caution) -> dict[str, Any]:
+    """Say how far the answer may be relied on; null where the model has no rule for it."""
+    possible = told.possible_classes
+    return {
+        "confidence": told.confidence,
+        "not_sure": told.not_sure,
+        "possible_classes": None if possible is None else [lesion.name for lesion in possible],
+        "melanoma_not_excluded": told.melanoma_not_excluded,
+        "is_lesion_photograph": told.is_lesion_photograph,
+        "lesion_photograph_score": told.lesion_photograph_score,
     }
 
 

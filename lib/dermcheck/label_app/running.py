@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from dermcheck.label_app.application import DermCheckApp
 
-__all__ = ["ServerSettings", "run_server"]
+__all__ = ["ServerSettings", "lean_imports", "run_server"]
 
 _LOOPBACK_NAMES: Final = ["127.0.0.1", "localhost", "[::1]", "::1", "["]
 """Host headers of requests from this machine; the last is what Starlette makes of ``[::1]:8000``."""
@@ -49,12 +49,16 @@ class ServerSettings:
     studies: str
     """Folder (absolute) or DICOMweb URL."""
     models: Path | None
-    """Folder of the models, or None for those that come with DermCheck."""
+    """Folder of the models, or None for the versions in use of a registry."""
     listener: socket.socket
     """Bound to host and port already, so that nobody takes it during the start."""
     loopback: bool
     """Whether only this machine can reach `listener`."""
     verbose: bool = False
+    extend: Callable[[FastAPI], None] | None = None
+    """Adds what rooms above this one serve (the viewer)."""
+    registry: Path | None = None
+    """Folder of the registry (absolute), or None for the default one."""
 
     @property
     def port(self) -> int:
@@ -77,11 +81,12 @@ def run_server(settings: ServerSettings, when_ready: Callable[[DermCheckApp], No
         try:
             _Server(server, settings, lambda: when_ready(app)).run(sockets=[settings.listener])
         finally:
+            app.predictions.close()
             app.store.close()
 
 
 def _make_app(settings: ServerSettings) -> tuple[FastAPI, DermCheckApp]:
-    with _left_out(_NOT_FOR_SERVING):
+    with lean_imports():
         from monailabel.app import app as server
     from monailabel.interfaces.utils.app import app_instance
     from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -89,13 +94,16 @@ def _make_app(settings: ServerSettings) -> tuple[FastAPI, DermCheckApp]:
     if settings.loopback:  # else a web site could reach the server under a name of its own (DNS rebinding)
         server.add_middleware(TrustedHostMiddleware, allowed_hosts=_LOOPBACK_NAMES)
     app: DermCheckApp = app_instance()
+    if settings.extend:
+        settings.extend(server)
     app.predictor.get()
     return server, app
 
 
 def _set_environment(settings: ServerSettings) -> None:
     """Say in the environment what MONAI Label's own command says there, for its child processes too."""
-    conf = {"models": str(settings.models)} if settings.models else {}
+    places = {"models": settings.models, "registry": settings.registry}
+    conf = {name: str(place) for name, place in places.items() if place}
     os.environ |= {
         "MONAI_LABEL_APP_DIR": str(Path(str(app_folder.__file__)).parent),
         "MONAI_LABEL_STUDIES": settings.studies,
@@ -119,9 +127,12 @@ def _set_logging(verbose: bool) -> None:
 
 
 @contextlib.contextmanager
-def _left_out(packages: Iterable[str]) -> Iterator[None]:
-    """Make imports of packages fail, so that whoever can do without them does; later ones work again."""
-    absent = [name for name in packages if name not in sys.modules]
+def lean_imports() -> Iterator[None]:
+    """Make imports of packages fail that serving does not need; whoever can do without them does.
+
+    Later imports of them work again. For whatever imports MONAI first.
+    """
+    absent = [name for name in _NOT_FOR_SERVING if name not in sys.modules]
     sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None: "must not be imported"
     try:
         yield

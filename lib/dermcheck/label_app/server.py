@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from monailabel.interfaces.exception import MONAILabelException
 
-from dermcheck.errors import (
-    ArgumentError,
-    DermCheckError,
-    MaskError,
-    ModelError,
-    NotFoundError,
-    StorageError,
-    UnreadableImageError,
-)
+from dermcheck.dicomweb.statuses import BusyError, http_status
+from dermcheck.errors import DermCheckError
+from dermcheck.label_app.prediction_queue import ClientGoneError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -27,30 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["attach", "http_status"]
 
 logger = logging.getLogger(__name__)
-
-_STATUSES: Final = {
-    ArgumentError: 400,
-    NotFoundError: 404,
-    UnreadableImageError: 422,
-    MaskError: 422,
-    ModelError: 503,
-    StorageError: 503,
-}
-_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-
-
-def http_status(error: DermCheckError) -> int:
-    """Return the HTTP status of an error.
-
-    400 for a wrong argument, 404 for an unknown name, 422 for an image or mask that cannot be
-    used, 503 for storage or models that fail, 507 for a full disk.
-
-    >>> http_status(NotFoundError("..."))
-    404
-    """
-    if isinstance(error, StorageError) and _system_error(error) in _DISK_FULL:
-        return 507
-    return next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 400)
 
 
 def attach(server: FastAPI) -> None:
@@ -60,6 +29,7 @@ def attach(server: FastAPI) -> None:
     Starlette builds it anew before the next request if it is unset; what was added to the server by
     then takes part. So this works alike under `monailabel start_server` and `dermcheck serve`.
     """
+    from dermcheck.label_app.dicomweb_routes import router as dicomweb_router
     from dermcheck.label_app.endpoints import router
 
     if getattr(server.state, "has_dermcheck", False):
@@ -67,6 +37,7 @@ def attach(server: FastAPI) -> None:
     server.state.has_dermcheck = True
     stock = list(server.router.routes)
     server.include_router(router)
+    server.include_router(dicomweb_router)
     ours = server.router.routes[len(stock) :]
     server.router.routes[:] = ours + stock  # the first route that fits a request answers it
     for kind, handler in (
@@ -74,6 +45,7 @@ def attach(server: FastAPI) -> None:
         (MONAILabelException, _answer_monailabel_error),
         (json.JSONDecodeError, _answer_bad_json),
         (RequestValidationError, _answer_invalid_request),
+        (ClientGoneError, _answer_nobody),
         (Exception, _answer_bug),
     ):
         server.add_exception_handler(kind, handler)
@@ -83,7 +55,10 @@ def attach(server: FastAPI) -> None:
 async def _answer_error(request: Request, error: Any) -> JSONResponse:
     status = http_status(error)
     logger.log(logging.ERROR if status >= 500 else logging.INFO, "%d: %s", status, error)
-    return _sentence(status, str(error))
+    answer = _sentence(status, str(error))
+    if isinstance(error, BusyError):
+        answer.headers["Retry-After"] = str(error.retry_after_s)
+    return answer
 
 
 async def _answer_monailabel_error(request: Request, error: Any) -> JSONResponse:
@@ -101,6 +76,11 @@ async def _answer_invalid_request(request: Request, error: Any) -> JSONResponse:
     return _sentence(422, f"The request is incomplete or wrong: {problems}.")
 
 
+async def _answer_nobody(request: Request, error: Any) -> Response:
+    """End a request whose client has closed the connection; the status is for the log only."""
+    return Response(status_code=499)
+
+
 async def _answer_bug(request: Request, error: Exception) -> JSONResponse:
     """Answer for what should not happen; the server logs the traceback."""
     return _sentence(
@@ -110,12 +90,3 @@ async def _answer_bug(request: Request, error: Exception) -> JSONResponse:
 
 def _sentence(status: int, sentence: str) -> JSONResponse:
     return JSONResponse({"detail": sentence}, status)
-
-
-def _system_error(error: BaseException | None) -> int | None:
-    """Return the system's error number behind an error, if there is one."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno is not None:
-            return error.errno
-        error = error.__cause__
-    return None

@@ -1,0 +1,271 @@
+"""The routes that our module in OHIF calls (`/viewer/...`); `dermcheck.viewer` attaches them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import numpy as np
+from fastapi import APIRouter, Body, Request
+from fastapi.responses import RedirectResponse
+from monailabel.config import settings
+from monailabel.interfaces.utils.app import app_instance
+from pydantic import BaseModel, ConfigDict
+
+from dermcheck.dicom.segmentation import LesionSegment, read_segmentation
+from dermcheck.errors import ArgumentError, DermCheckError, NotFoundError
+from dermcheck.label_app.browser_masks import encode_label_map
+from dermcheck.label_app.browser_submissions import BrowserSubmission, SubmissionStore
+from dermcheck.label_app.endpoints import Annotator, AnyUser
+from dermcheck.label_app.submissions import UNKNOWN_CLINICIAN
+from dermcheck.label_app.worklist import Worklist, choose_next
+from dermcheck.lesions import LESION_CLASSES
+
+if TYPE_CHECKING:
+    from dermcheck.datastore import StoredLabel
+    from dermcheck.label_app.application import DermCheckApp
+
+__all__ = ["NextRequest", "router"]
+
+router = APIRouter(prefix="/viewer", tags=["Viewer"])
+
+_MODEL: Final = "dermcheck"
+_PAGE: Final = "/ohif/derm"
+
+
+class NextRequest(BaseModel):
+    """Which photograph is wanted next."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    strategy: str = ""
+    """Empty for the first that there is."""
+    skip: list[str] = []
+    """Photographs that the viewer has already: open, or submitted and still on the way."""
+    client: str = ""
+    """Random id of the browser."""
+    clinician: str = ""
+
+
+@router.get("/settings", summary="What the viewer must know once")
+def settings_of_viewer(user: AnyUser) -> dict[str, Any]:
+    """Give the seven classes with their colours, the strategies and, where it tells, who is logged in."""
+    app: DermCheckApp = app_instance()
+    return {
+        "classes": [
+            {"name": lesion.name, "meaning": lesion.meaning, "colour": lesion.colour}
+            for lesion in LESION_CLASSES
+        ],
+        "strategies": {name: task.description for name, task in app.strategies().items()},
+        "user": _logged_in(user),
+    }
+
+
+@router.get("/photographs/{image}", summary="What is known of one photograph, with its newest outline")
+def photograph(user: AnyUser, image: str, client: str = "", clinician: str = "") -> dict[str, Any]:
+    """Describe a photograph, its newest label by a human (else by a model), and who else has it open.
+
+    A label that cannot be read does not keep the photograph from being worked on: `problem` says why.
+    """
+    app: DermCheckApp = app_instance()
+    header = app.store.header(image)
+    answer: dict[str, Any] = {
+        "image": image,
+        "study": header.study_instance_uid,
+        "series": header.series_instance_uid,
+        "rows": header.rows,
+        "columns": header.columns,
+        "site": header.anatomic_site,
+        "laterality": header.laterality,
+        "lesion": header.tracking_id,
+        "acquired": header.acquired.isoformat() if header.acquired else None,
+        "spacing_mm": header.pixel_spacing_mm,
+        "label": None,
+        "problem": None,
+    }
+    label = app.store.latest_final(image) or next(reversed(app.store.labels(image)), None)
+    if label is not None:
+        try:
+            segments = read_segmentation(app.store.retrieve_label(label.sop_instance_uid), header)
+            answer["label"] = _listed(label) | _outline(segments, header.rows, header.columns)
+        except DermCheckError as error:
+            answer["problem"] = str(error)
+    visits = _worklist(app).enter(image, client, _logged_in(user) or clinician) if client else []
+    answer["visitors"] = [
+        {"clinician": visit.clinician, "minutes": round(seconds / 60)} for visit, seconds in visits
+    ]
+    return answer
+
+
+@router.post("/predictions/{image}", summary="Predict on one photograph; nothing is stored")
+async def predict(request: Request, user: AnyUser, image: str) -> dict[str, Any]:
+    """Give outline and diagnosis as the viewer shows them."""
+    app: DermCheckApp = app_instance()
+    prediction: dict[str, Any] = await app.predictions.answer(
+        request, ("viewer", image), lambda: _predicted(app, image)
+    )
+    return prediction
+
+
+def _predicted(app: DermCheckApp, image: str) -> dict[str, Any]:
+    source, answer = app.predict(image, _MODEL)
+    mask = answer.segment.mask
+    lesion_class = answer.segment.lesion_class
+    lesion = {"value": 1, "diagnosis": lesion_class.name if lesion_class else None}
+    return {
+        "image": source.name,
+        "rows": mask.shape[0],
+        "columns": mask.shape[1],
+        "mask": encode_label_map(mask.astype(np.uint8)),
+        "lesions": [lesion],
+        "params": answer.params,
+    }
+
+
+@router.post("/submissions", summary="Store outlines and diagnoses of one photograph, once")
+def submit(user: Annotator, submission: BrowserSubmission, client: str = "") -> dict[str, Any]:
+    """Keep a submission as a DICOM Segmentation beside its photograph.
+
+    Sending the same `id` again stores nothing again. `others` lists what other clinicians stored for
+    this photograph meanwhile; all of it is kept.
+    """
+    app: DermCheckApp = app_instance()
+    submitted = _submissions(app).submit(submission, _logged_in(user))
+    label = submitted.label
+    if not submitted.repeated:
+        noted = submission.model_dump(mode="json", exclude={"mask", "rows", "columns", "image"})
+        app.datastore().update_label_info(label.sop_instance_uid, "final", noted | {"viewer": "OHIF"})
+        app.on_save_label(submission.image, label.sop_instance_uid)
+    _worklist(app).leave(submission.image, client)
+    return {
+        "label": _listed(label),
+        "repeated": submitted.repeated,
+        "others": [_listed(other) for other in submitted.others],
+        "queue": _queue(app, label.creator or ""),
+    }
+
+
+@router.post("/next", summary="Choose the next photograph to label")
+def next_photograph(user: AnyUser, wanted: Annotated[NextRequest, Body()]) -> dict[str, Any]:
+    """Give image, study and series of a photograph without a label; `image` is null if none is left."""
+    app: DermCheckApp = app_instance()
+    image = _choose(app, wanted)
+    answer: dict[str, Any] = {"image": image, "queue": _queue(app, _logged_in(user) or wanted.clinician)}
+    if image is not None:
+        header = app.store.header(image)
+        answer |= {"study": header.study_instance_uid, "series": header.series_instance_uid}
+        if wanted.client:
+            _worklist(app).enter(image, wanted.client, _logged_in(user) or wanted.clinician)
+    return answer
+
+
+@router.get("/start", include_in_schema=False)
+def start(user: AnyUser, strategy: str = "") -> RedirectResponse:
+    """Open the viewer at the next photograph, or at the list of studies if none is left."""
+    app: DermCheckApp = app_instance()
+    image = _choose(app, NextRequest(strategy=strategy))
+    if image is None:
+        return RedirectResponse("/ohif/", 303)
+    header = app.store.header(image)
+    place = f"StudyInstanceUIDs={header.study_instance_uid}&image={image}"
+    return RedirectResponse(f"{_PAGE}?{place}", 303)
+
+
+@router.get("/queue", summary="How much is done, and how much is left")
+def queue(user: AnyUser, clinician: str = "") -> dict[str, int]:
+    """Count photographs: all, done, left, and those that this clinician has labelled."""
+    return _queue(app_instance(), _logged_in(user) or clinician)
+
+
+@router.get("/training", summary="What the training does")
+def training(user: AnyUser) -> dict[str, Any]:
+    """Tell which models can be trained, whether one is, its progress, and how the last one ended."""
+    app: DermCheckApp = app_instance()
+    info = app.info()
+    return {
+        "trainers": list(info["trainers"]),
+        "running": _is_training(app),
+        "stats": info["train_stats"],
+    }
+
+
+@router.get("/doctor", summary="Examine the installation")
+def doctor(user: AnyUser) -> dict[str, Any]:
+    """Give what `dermcheck doctor` finds: name, found and (where something is wrong) advice."""
+    app: DermCheckApp = app_instance()
+    if app.examine is None:
+        raise NotFoundError("This server cannot examine itself. Run `dermcheck doctor` on its computer.")
+    return {"findings": app.examine()}
+
+
+def _is_training(app: DermCheckApp) -> bool:
+    if app.trainers is None:
+        return False
+    try:
+        app.trainers.status(running_only=True)
+    except NotFoundError:
+        return False
+    return True
+
+
+def _choose(app: DermCheckApp, wanted: NextRequest) -> str | None:
+    strategies = app.strategies()
+    name = wanted.strategy or next(iter(strategies))
+    if name not in strategies:
+        raise NotFoundError(f"There is no strategy {name!r}; the strategies are {', '.join(strategies)}.")
+    taken = _worklist(app).taken(wanted.client)
+    return choose_next(strategies[name], {"strategy": name}, app.datastore(), wanted.skip, taken)
+
+
+def _outline(segments: list[LesionSegment], rows: int, columns: int) -> dict[str, Any]:
+    """Flatten segments into one label map; where lesions overlap, the later one is shown."""
+    if len(segments) > np.iinfo(np.uint8).max:
+        raise ArgumentError(f"The label holds {len(segments)} lesions, the viewer shows at most 255.")
+    label_map = np.zeros((rows, columns), np.uint8)
+    for value, segment in enumerate(segments, start=1):
+        label_map[segment.mask] = value
+    lesions = [
+        {
+            "value": value,
+            "diagnosis": segment.lesion_class.name if segment.lesion_class else None,
+            "tracking_id": segment.tracking_id,
+            "tracking_uid": segment.tracking_uid,
+        }
+        for value, segment in enumerate(segments, start=1)
+        if segment.mask.any() or segment.lesion_class
+    ]
+    return {"rows": rows, "columns": columns, "mask": encode_label_map(label_map), "lesions": lesions}
+
+
+def _listed(label: StoredLabel) -> dict[str, Any]:
+    fields = asdict(label)
+    return {
+        "id": fields["sop_instance_uid"],
+        "automatic": label.automatic,
+        "creator": label.creator,
+        "created": label.created.isoformat() if label.created.year > 1 else None,
+    }
+
+
+def _queue(app: DermCheckApp, clinician: str) -> dict[str, int]:
+    name = clinician.strip() or UNKNOWN_CLINICIAN
+    image_ids = app.store.image_ids()
+    yours = sum(
+        any(label.creator == name for label in app.store.labels(image_id) if not label.automatic)
+        for image_id in app.store.finished_ids().intersection(image_ids)
+    )
+    left = len(app.datastore().get_unlabeled_images())
+    done = len(app.store.finished_ids().intersection(image_ids))
+    return {"total": len(image_ids), "done": done, "left": left, "yours": yours}
+
+
+def _logged_in(user: Any) -> str | None:
+    return str(user.username) if settings.MONAI_LABEL_AUTH_ENABLE else None
+
+
+def _worklist(app: DermCheckApp) -> Worklist:
+    return app.worklist
+
+
+def _submissions(app: DermCheckApp) -> SubmissionStore:
+    return app.submissions

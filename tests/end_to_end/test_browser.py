@@ -1,0 +1,556 @@
+"""A clinician's work in the browser: headless Chromium, a real server process, real files.
+
+Screenshots are kept in `test-results/browser`, for people to look at.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dermcheck.datastore import StudyStore
+from dermcheck.dicom.photograph import read_photograph
+from dermcheck.dicom.segmentation import read_segmentation
+from dermcheck.inference import Predictor
+from dermcheck.networks.checkpoint import REFERENCE_MODELS
+
+playwright_api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
+
+REPOSITORY = Path(__file__).parents[2]
+SCREENSHOTS = REPOSITORY / "test-results" / "browser"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-sync",
+    "--no-first-run",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",  # WebGL without a graphics card
+    "--enable-unsafe-swiftshader",
+]
+PATIENCE_MS = 90_000  # a busy machine; how quick it is normally is measured, not tested
+SAMPLES = (
+    "synthetic-1/visit-1/01-melanoma.dcm",  # dermoscopic, JPEG, PixelSpacing
+    "synthetic-1/visit-2/03-melanoma.dcm",  # JPEG 2000
+    "synthetic-2/visit-1/05-hairy-naevus.dcm",  # lossless JPEG 2000
+    "synthetic-2/visit-1/06-clean-skin.dcm",  # VL Photographic, JPEG-LS
+    "synthetic-2/visit-1/07-keratosis-portrait.dcm",  # HTJ2K, portrait
+    "synthetic-2/visit-2/08-basal-cell-carcinoma.dcm",  # deflated
+    "synthetic-3/visit-1/11-dermatofibroma-portrait.dcm",  # lossless JPEG
+    "synthetic-3/visit-2/12-three-lesions.dcm",
+    "synthetic-4/visit-1/14-vascular-lesion-endoscope.dcm",  # RLE
+    "synthetic-5/visit-1/17-vascular-lesion-big-endian.dcm",  # colour by plane
+    "synthetic-5/visit-1/18-naevus-palette.dcm",
+    "synthetic-5/visit-1/19-melanoma-grey.dcm",
+    "synthetic-5/visit-1/20-basal-cell-carcinoma-ybr-full.dcm",
+)
+
+
+@pytest.fixture(scope="session")
+def chromium(require_program: Callable[[str, str], str]) -> Iterator[Any]:
+    path = require_program("chromium", "chromium")
+    with playwright_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def make_place(
+    start: Callable[..., Any], free_port: Callable[[], int], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Any]:
+    """Start a server with photographs of `sample_studies` and the models that come with DermCheck."""
+
+    def make(serve_command: list[str], names: tuple[str, ...]) -> Any:
+        studies = tmp_path_factory.mktemp("browser") / "Studien"
+        studies.mkdir()
+        for number, name in enumerate(names):
+            shutil.copy(REPOSITORY / "sample_studies" / name, studies / f"{number:02}.dcm")
+        port = free_port()
+        options = ["--studies", str(studies), "--models", str(REFERENCE_MODELS), "--port", str(port)]
+        return start([*serve_command, *options], studies, port)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def place(make_place: Callable[..., Any], serve_command: list[str]) -> Any:
+    """A server with the viewer that monailabel brings."""
+    return make_place(serve_command, SAMPLES)
+
+
+@pytest.fixture
+def newer_place(make_place: Callable[..., Any]) -> Any:
+    """A server with the optional viewer, where its package is at hand: nothing is downloaded here."""
+    package = os.environ.get("DERMCHECK_OHIF_PACKAGE")
+    if not package:
+        pytest.skip("needs DERMCHECK_OHIF_PACKAGE=ohif-app-3.13.2.tgz (npm pack @ohif/app@3.13.2)")
+    program = (
+        "import sys; from dermcheck.cli import main; "
+        f"main(['viewer', 'install', {package!r}]); main(['viewer', 'use', 'ohif-3.13']); "
+        "sys.exit(main(['serve', *sys.argv[1:]]))"
+    )
+    return make_place([sys.executable, "-c", program], SAMPLES[:3])
+
+
+@pytest.fixture(scope="session")
+def reference() -> Predictor:
+    """The models that the servers use, in this process."""
+    torch.set_num_threads(1)
+    return Predictor.load(REFERENCE_MODELS)
+
+
+class Clinic:
+    """A browser in front of a server."""
+
+    def __init__(self, browser: Any, server: Any, name: str) -> None:
+        self.server = server
+        self.name = name
+        self.context = browser.new_context(viewport={"width": 1366, "height": 768}, locale="en-GB")
+        self.context.set_default_timeout(PATIENCE_MS)
+        self.requests: list[str] = []
+        self.errors: list[str] = []
+        self.context.on("request", lambda request: self.requests.append(request.url))
+        self.context.on("requestfailed", self._forget_forbidden)
+        self.page = self.context.new_page()
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _forget_forbidden(self, request: Any) -> None:
+        """Chromium reports requests that the page's policy kept it from sending, too."""
+        if request.failure == "csp":
+            self.requests.remove(request.url)
+
+    def open(self, number: int) -> None:
+        """Load the viewer with a photograph of `SAMPLES`."""
+        header = self.header(number)
+        self.image = header.sop_instance_uid
+        self.page.goto(
+            f"{self.server.address}/ohif/derm?StudyInstanceUIDs={header.study_instance_uid}&image={self.image}"
+        )
+        self.wait_ready(self.image)
+
+    def go(self, number: int) -> None:
+        """Show a photograph in the loaded viewer, as `next` does."""
+        header = self.header(number)
+        self.image = header.sop_instance_uid
+        self.page.evaluate(
+            "async ([study, image]) => { const {viewer} = window.dermcheck;"
+            " await viewer.load(study, image); viewer.show(image); }",
+            [header.study_instance_uid, self.image],
+        )
+        self.wait_ready(self.image)
+
+    def wait_ready(self, image: str) -> None:
+        self.page.wait_for_selector(f'#dermcheck[data-state=ready][data-image="{image}"]')
+        # `ready` is drawn before the outline of a prediction is.
+        self.page.wait_for_function("() => !window.dermcheck.workplace.current.predicting")
+        self.page.wait_for_timeout(300)
+
+    def path(self, number: int) -> Path:
+        return Path(self.server.studies) / f"{number:02}.dcm"
+
+    def store(self) -> StudyStore:
+        return StudyStore.open(
+            self.server.studies, self.path(0).parent.parent / "cache of the test", watch=False
+        )
+
+    def header(self, number: int) -> Any:
+        from pydicom import dcmread
+
+        from dermcheck.dicom.header import read_header
+
+        return read_header(dcmread(self.path(number)))
+
+    def pixels(self, number: int) -> np.ndarray:
+        from pydicom import dcmread
+
+        return read_photograph(dcmread(self.path(number))).pixels
+
+    def label_map(self) -> np.ndarray:
+        """Return what is laid over the photograph now."""
+        rows, columns, values = self.page.evaluate(
+            "async () => { const {current} = window.dermcheck.workplace;"
+            " const {pack} = await import('/viewer/static/server.js');"
+            " const {Rows, Columns} = current.photograph;"
+            " return [Rows, Columns, await pack(current.history.values)]; }"
+        )
+        from dermcheck.label_app.browser_masks import decode_label_map
+
+        return decode_label_map(values, rows, columns)
+
+    def on_screen(self, x: float, y: float) -> tuple[float, float]:
+        """Return where the page shows the middle of a pixel (column, row)."""
+        place = self.page.evaluate(
+            "([x, y]) => { const {viewport, photograph} = window.dermcheck.viewer;"
+            " const plane = window.cornerstone.metaData.get('imagePlaneModule', photograph.imageId);"
+            " const [left, top] = viewport.worldToCanvas([x * plane.columnPixelSpacing,"
+            "   y * plane.rowPixelSpacing, plane.imagePositionPatient[2]]);"
+            " const box = viewport.element.getBoundingClientRect();"
+            " return [box.left + left, box.top + top]; }",
+            [float(x), float(y)],
+        )
+        return float(place[0]), float(place[1])
+
+    def screen(self) -> np.ndarray:
+        import io
+
+        return np.asarray(Image.open(io.BytesIO(self.page.screenshot())).convert("RGB"), np.int16)
+
+    def colour(self, screen: np.ndarray, x: float, y: float) -> np.ndarray:
+        left, top = self.on_screen(x, y)
+        return np.median(screen[round(top) - 1 : round(top) + 2, round(left) - 1 : round(left) + 2], (0, 1))
+
+    def stroke(self, *points: tuple[float, float]) -> None:
+        """Draw with the mouse through pixels (column, row)."""
+        before = self.page.evaluate("() => window.dermcheck.workplace.current.history.done.length")
+        self.page.mouse.move(*self.on_screen(*points[0]))
+        self.page.mouse.down()
+        for point in points[1:]:
+            self.page.mouse.move(*self.on_screen(*point), steps=8)
+        self.page.mouse.up()
+        self.page.wait_for_function(
+            "before => window.dermcheck.workplace.current.history.done.length > before", arg=before
+        )
+
+    def notices(self) -> str:
+        return " ".join(self.page.locator("#dermcheck .notice span").all_inner_texts())
+
+    def picture(self, name: str) -> None:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{self.name}-{name}.png")
+
+    def wait_labels(self, image: str, count: int) -> list[Any]:
+        """Wait until so many labels of a photograph are on the disk."""
+        until = time.monotonic() + PATIENCE_MS / 1000
+        while time.monotonic() < until:
+            with self.store() as store:
+                labels = store.labels(image)
+                if len(labels) >= count:
+                    assert len(labels) == count
+                    return labels
+            self.page.wait_for_timeout(300)  # not time.sleep: routes are answered meanwhile
+        raise AssertionError(f"{count} labels expected: {self.notices()}")
+
+    def stored(self, image: str, count: int = 1) -> tuple[Any, list[Any]]:
+        """Return the newest label on the disk and its segments."""
+        label = self.wait_labels(image, count)[-1]
+        with self.store() as store:
+            return label, read_segmentation(store.retrieve_label(label.sop_instance_uid), store.header(image))
+
+    def close(self) -> None:
+        self.context.close()
+        outside = {
+            url for url in self.requests if not url.startswith((self.server.address, "blob:", "data:"))
+        }
+        assert not outside, "requests left the machine"
+        assert not self.errors
+
+
+@pytest.fixture
+def clinic(chromium: Any, place: Any, request: pytest.FixtureRequest) -> Iterator[Clinic]:
+    """A browser with empty storage in front of the server."""
+    opened = Clinic(chromium, place, request.node.name)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.timeout(300)
+def test_see_predict_correct_submit_next(clinic: Clinic, reference: Predictor) -> None:
+    correct_a_photograph(clinic, reference)
+
+
+@pytest.mark.timeout(300)
+def test_the_optional_viewer_does_the_same(chromium: Any, newer_place: Any, reference: Predictor) -> None:
+    clinic = Clinic(chromium, newer_place, "ohif-3.13")
+    correct_a_photograph(clinic, reference)
+    clinic.close()
+
+
+def correct_a_photograph(clinic: Clinic, reference: Predictor) -> None:
+    clinic.open(0)
+    clinic.page.fill("#dermcheck-name", "Dr Müller")
+    clinic.page.keyboard.press("Tab")
+    predicted = reference.predict(clinic.pixels(0)).mask
+    assert predicted.any()
+    assert not predicted.all()
+    np.testing.assert_array_equal(clinic.label_map() > 0, predicted)
+
+    clinic.picture("predicted")
+    inside = np.argwhere(_eroded(predicted, 6))
+    row, column = inside[len(inside) // 2]
+    with_overlay = clinic.screen()
+    clinic.page.keyboard.press("o")
+    clinic.page.wait_for_timeout(500)
+    without = clinic.screen()
+    clinic.page.keyboard.press("o")
+    change = clinic.colour(with_overlay, column, row) - clinic.colour(without, column, row)
+    assert np.abs(change).max() > 8, "the outline's veil is not where the mask is"
+    outside = np.argwhere(_eroded(~predicted, 6))
+    row, column = outside[len(outside) // 2]
+    change = clinic.colour(with_overlay, column, row) - clinic.colour(without, column, row)
+    assert np.abs(change).max() <= 2, "there is a veil where no mask is"
+
+    clinic.page.evaluate("() => window.dermcheck.workplace.setBrush(30)")
+    clinic.page.keyboard.press("b")
+    clinic.stroke((60, 60), (120, 60))
+    painted = clinic.label_map() > 0
+    assert painted[60, 60:121].all()
+    assert painted[48, 90]
+    assert painted[72, 90]
+    far = np.ones_like(painted)
+    far[40:81, 40:141] = False
+    np.testing.assert_array_equal(painted[far], predicted[far])
+
+    clinic.page.keyboard.press("e")
+    clinic.stroke((90, 60), (90, 60.5))
+    erased = clinic.label_map() > 0
+    assert not erased[60, 80:101].any()
+    assert erased[60, 60]
+    clinic.page.keyboard.press("Control+z")
+    np.testing.assert_array_equal(clinic.label_map() > 0, painted)
+    clinic.page.keyboard.press("Control+y")
+    np.testing.assert_array_equal(clinic.label_map() > 0, erased)
+
+    clinic.page.keyboard.press("3")
+    clinic.picture("corrected")
+    image = clinic.image
+    clinic.page.keyboard.press("Control+Enter")
+    clinic.page.wait_for_function(
+        "image => document.querySelector('#dermcheck').dataset.image !== image", arg=image
+    )
+    label, segments = clinic.stored(image)
+    assert [segment.lesion_class.name for segment in segments] == ["bkl"]
+    np.testing.assert_array_equal(segments[0].mask, erased)
+    assert label.creator == "Dr Müller"
+    assert not label.automatic
+
+
+def _eroded(mask: np.ndarray, by: int) -> np.ndarray:
+    """Leave out what is near the edge of a mask, or of the photograph."""
+    inner = np.zeros_like(mask)
+    inner[by:-by, by:-by] = True
+    for rows, columns in ((by, 0), (-by, 0), (0, by), (0, -by)):
+        inner &= np.roll(mask, (rows, columns), (0, 1))
+    return inner & mask
+
+
+@pytest.mark.timeout(300)
+def test_photographs_of_every_kind_show_their_colours(clinic: Clinic) -> None:
+    clinic.context.add_init_script("localStorage.setItem('dermcheck.predict', 'false')")
+    clinic.open(1)
+    wrong = []
+    for number, name in enumerate(SAMPLES):
+        clinic.go(number)
+        clinic.page.evaluate("() => window.dermcheck.viewer.takeAway()")  # a label of another test
+        clinic.page.wait_for_timeout(300)
+        pixels, screen = clinic.pixels(number), clinic.screen()
+        rows, columns = pixels.shape[:2]
+        for x, y in ((0.2, 0.3), (0.5, 0.5), (0.7, 0.35), (0.35, 0.8)):
+            column, row = int(x * columns), int(y * rows)
+            near = pixels[row - 2 : row + 3, column - 2 : column + 3].reshape(-1, 3).astype(int)
+            shown = clinic.colour(screen, column, row)
+            if np.any(shown < near.min(0) - 12) or np.any(shown > near.max(0) + 12):
+                wrong.append(f"{name} at {column}, {row}: {shown}, expected {near.mean(0)}")
+    assert not wrong
+
+
+@pytest.mark.timeout(300)
+def test_an_unsubmitted_correction_survives_a_reload(clinic: Clinic) -> None:
+    clinic.open(3)
+    clinic.page.evaluate("() => window.dermcheck.workplace.setBrush(20)")
+    clinic.stroke((100, 100), (160, 140))
+    clinic.page.keyboard.press("5")
+    drawn = clinic.label_map()
+    clinic.page.wait_for_function(
+        "image => JSON.parse(localStorage.getItem(`dermcheck.draft.${image}`))"
+        "?.lesions[0]?.diagnosis === 'mel'",
+        arg=clinic.image,
+    )
+    clinic.page.reload()
+    clinic.wait_ready(clinic.image)
+    np.testing.assert_array_equal(clinic.label_map(), drawn)
+    assert "not submitted" in clinic.notices()
+    assert clinic.page.get_attribute("#dermcheck [data-name=mel]", "aria-checked") == "true"
+    clinic.picture("restored")
+
+
+@pytest.mark.timeout(300)
+def test_a_late_answer_is_not_shown_on_another_photograph(clinic: Clinic) -> None:
+    clinic.context.add_init_script("localStorage.setItem('dermcheck.predict', 'false')")
+    clinic.open(4)
+    held: list[Any] = []
+    clinic.page.route("**/viewer/predictions/**", lambda route: held.append(route))
+    clinic.page.keyboard.press("p")
+    clinic.page.wait_for_function("() => window.dermcheck.workplace.current.predicting")
+    until = time.monotonic() + 10
+    while not held and time.monotonic() < until:
+        clinic.page.wait_for_timeout(50)
+    clinic.go(5)
+    held[0].continue_()
+    clinic.page.wait_for_timeout(2500)
+    assert not clinic.label_map().any()
+    assert clinic.page.locator("#dermcheck .probability").first.inner_text() == ""
+
+
+@pytest.mark.timeout(300)
+def test_several_lesions_and_none_are_stored_as_drawn(clinic: Clinic) -> None:
+    clinic.context.add_init_script("localStorage.setItem('dermcheck.predict', 'false')")
+    clinic.open(7)
+    clinic.page.evaluate("() => window.dermcheck.workplace.setBrush(40)")
+    clinic.page.keyboard.press("b")
+    clinic.stroke((100, 80), (110, 80))
+    clinic.page.keyboard.press("6")
+    clinic.page.keyboard.press("+")
+    clinic.stroke((300, 200), (310, 200))
+    clinic.page.keyboard.press("5")
+    drawn = clinic.label_map()
+    assert set(np.unique(drawn)) == {0, 1, 2}
+    clinic.picture("two-lesions")
+    image = clinic.image
+    clinic.page.keyboard.press("Control+Enter")
+    _, segments = clinic.stored(image)
+    assert [segment.lesion_class.name for segment in segments] == ["nv", "mel"]
+    for value, segment in enumerate(segments, start=1):
+        np.testing.assert_array_equal(segment.mask, drawn == value)
+
+    clinic.go(7)  # opened again: as it was stored; now the answer is "no lesion"
+    np.testing.assert_array_equal(clinic.label_map(), drawn)
+    clinic.page.click("#dermcheck [data-name=clear]")
+    clinic.page.wait_for_selector("#dermcheck [data-name=stores]:has-text('No lesion')")
+    clinic.page.keyboard.press("Control+Enter")
+    _, segments = clinic.stored(image, count=2)
+    assert not any(segment.mask.any() for segment in segments)
+
+
+@pytest.mark.timeout(300)
+def test_a_submission_can_be_taken_back(clinic: Clinic) -> None:
+    clinic.open(8)
+    image = clinic.image
+    clinic.page.keyboard.press("7")
+    clinic.page.keyboard.press("Control+Enter")
+    clinic.page.wait_for_selector("#dermcheck .notice.done")
+    clinic.page.wait_for_function(
+        "image => document.querySelector('#dermcheck').dataset.image !== image", arg=image
+    )
+    clinic.page.keyboard.press("u")
+    clinic.wait_ready(image)
+    assert clinic.page.get_attribute("#dermcheck [data-name=vasc]", "aria-checked") == "true"
+    clinic.page.wait_for_timeout(6500)
+    with clinic.store() as store:
+        assert not store.labels(image)
+
+
+@pytest.mark.timeout(300)
+def test_two_clinicians_on_one_photograph_are_told_and_both_kept(chromium: Any, place: Any) -> None:
+    first, second = Clinic(chromium, place, "first"), Clinic(chromium, place, "second")
+    for clinic, name in ((first, "Dr First"), (second, "Dr Second")):
+        clinic.context.add_init_script(
+            "localStorage.setItem('dermcheck.predict', 'false');"
+            f"localStorage.setItem('dermcheck.clinician', '{name}')"
+        )
+        clinic.open(9)
+    assert re.search(r"Also open at: [^.]*Dr First", second.notices())
+    second.picture("told")
+    image = first.image
+    first.page.keyboard.press("1")
+    first.page.keyboard.press("Control+Enter")
+    first.wait_labels(image, 1)
+    second.page.keyboard.press("2")
+    second.page.keyboard.press("Control+Enter")
+    labels = second.wait_labels(image, 2)
+    assert [label.creator for label in labels] == ["Dr First", "Dr Second"]
+    second.page.wait_for_selector("#dermcheck .notice:has-text('Dr First has labelled the same photograph')")
+    first.close()
+    second.close()
+
+
+@pytest.mark.timeout(300)
+def test_nothing_is_lost_when_the_photograph_is_deleted_while_it_is_open(clinic: Clinic) -> None:
+    clinic.context.add_init_script("localStorage.setItem('dermcheck.predict', 'false')")
+    clinic.open(10)
+    clinic.page.keyboard.press("4")
+    path = clinic.path(10)
+    kept = path.read_bytes()
+    path.unlink()
+    try:
+        clinic.page.keyboard.press("Control+Enter")
+        clinic.page.wait_for_selector("#dermcheck .notice.error")
+        assert "was refused" in clinic.notices()
+        stored = clinic.page.evaluate(
+            "() => Object.keys(localStorage).filter(key => key.includes('outbox')).length"
+        )
+        assert stored == 1
+    finally:
+        path.write_bytes(kept)
+
+
+@pytest.mark.timeout(400)
+def test_a_server_killed_while_submitting_gets_the_submission_once(
+    chromium: Any,
+    make_place: Callable[..., Any],
+    start: Callable[..., Any],
+    serve_command: list[str],
+) -> None:
+    server = make_place(serve_command, SAMPLES[2:3])
+    clinic = Clinic(chromium, server, "killed")
+    clinic.open(0)
+    clinic.page.keyboard.press("6")
+    drawn = clinic.label_map()
+    image = clinic.image
+    # The submission arrives and is stored, but its answer never does: the server dies first.
+    clinic.page.route("**/viewer/submissions**", lambda route: (route.fetch(), route.abort()))
+    clinic.page.keyboard.press("Control+Enter")
+    clinic.wait_labels(image, 1)
+    os.killpg(server.process.pid, signal.SIGKILL)
+    server.process.wait()
+    clinic.page.unroute("**/viewer/submissions**")
+    clinic.page.wait_for_selector("#dermcheck .notice.warning:has-text('waits in this browser')")
+    clinic.picture("waits")
+    port = int(server.address.rpartition(":")[2])
+    start(server.process.args, server.studies, port)  # another process, at the same address
+    clinic.page.wait_for_function("() => !Object.keys(localStorage).some(key => key.includes('outbox'))")
+    _, segments = clinic.stored(image)
+    np.testing.assert_array_equal(segments[0].mask, drawn > 0)
+    clinic.close()
+
+
+@pytest.mark.timeout(300)
+def test_the_start_page_lists_the_work_and_takes_photographs(
+    clinic: Clinic, draw_photo: Callable[..., Image.Image], tmp_path: Path
+) -> None:
+    clinic.page.goto(clinic.server.address)
+    assert "Research use only" in clinic.page.inner_text("body")
+    clinic.picture("start-page")
+    samples = {clinic.header(number).sop_instance_uid for number in range(len(SAMPLES))}
+    assert listed(clinic)
+    assert listed(clinic) <= samples
+    photo = tmp_path / "Foto Knie.png"
+    draw_photo(400, 300, 7).save(photo)
+    (tmp_path / "letter.png").write_text("no picture")
+    clinic.page.fill("[name=patient_id]", "P-77")
+    clinic.page.set_input_files("#upload [type=file]", [str(photo), str(tmp_path / "letter.png")])
+    clinic.page.wait_for_selector("#upload li:has-text('Foto Knie.png added')")
+    clinic.page.wait_for_selector("#upload li.failed:has-text('letter.png')")
+    clinic.page.reload()
+    [added] = listed(clinic) - samples
+    clinic.page.click(f"tbody a[href$='{added}']")
+    clinic.wait_ready(added)
+
+
+def listed(clinic: Clinic) -> set[str]:
+    """Return the ids of the photographs on the start page."""
+    links = clinic.page.locator("tbody a").evaluate_all("links => links.map(link => link.href)")
+    return {link.rpartition("image=")[2] for link in links}
