@@ -115,7 +115,9 @@ def _worklist(
     chosen = [image for image in images if listed == "all" or (image in finished) == (listed == "done")]
     pages = max(1, math.ceil(len(chosen) / _PAGE_SIZE))
     page = min(max(page, 1), pages)
-    rows = [_row(app, image) for image in chosen[(page - 1) * _PAGE_SIZE : page * _PAGE_SIZE]]
+    rows = [
+        _row(app, image, say["somebody"]) for image in chosen[(page - 1) * _PAGE_SIZE : page * _PAGE_SIZE]
+    ]
     tabs = " ".join(_tab(say[f"list_{name}"], name, listed == name) for name in ("open", "done", "all"))
     steps = ""
     if pages > 1:
@@ -133,12 +135,12 @@ def _tab(label: str, name: str, chosen: bool) -> str:
     return f"<a href='/?list={name}'{' aria-current=true' if chosen else ''}>{label}</a>"
 
 
-def _row(app: DermCheckApp, image: str) -> _Row:
+def _row(app: DermCheckApp, image: str, somebody: str) -> _Row:
     label = app.store.latest_final(image)
-    visitors = {visit.clinician or "?" for visit in app.worklist.visits(image)}
+    visitors = {visit.clinician or somebody for visit in app.worklist.visits(image)}
     return _Row(
         app.store.header(image),
-        (label.creator or "?") if label else None,
+        (label.creator or somebody) if label else None,
         f"{label.created:%Y-%m-%d %H:%M}" if label and label.created.year > 1 else None,
         tuple(sorted(visitors)),
     )

@@ -35,6 +35,7 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
         "open": "to do",
         "labelled": "labelled by {who} {when}",
         "visited": "open at {who}",
+        "somebody": "somebody",
         "open_photograph": "Open the photograph",
         "upload": "Add photographs",
         "upload_hint": "JPEG, PNG, TIFF or DICOM. What you fill in here is stored with all photographs that "
@@ -87,6 +88,7 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
         "open": "zu tun",
         "labelled": "beurteilt von {who} {when}",
         "visited": "offen bei {who}",
+        "somebody": "jemandem",
         "open_photograph": "Foto öffnen",
         "upload": "Fotos hinzufügen",
         "upload_hint": "JPEG, PNG, TIFF oder DICOM. Was Sie hier eintragen, wird bei allen Fotos "
