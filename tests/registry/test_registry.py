@@ -27,7 +27,8 @@ def tamper(path):
 def test_an_absent_registry_means_the_models_that_dermcheck_came_with(registry):
     for task in ("classification", "segmentation"):
         assert registry.in_use(task).is_reference
-        assert [version.name for version in registry.versions(task)] == [REFERENCE]
+        assert registry.versions(task)[0].name == REFERENCE
+        assert all(version.is_reference for version in registry.versions(task))
     assert registry.stamp() is None
     assert not registry.folder.exists()
     registry.in_use("classification").verify()
@@ -171,6 +172,17 @@ def test_an_unknown_version_is_answered_with_the_nearest(registry, submit, name,
     submit()
     with pytest.raises(NotFoundError, match=sentence):
         registry.find(name)
+
+
+def test_the_second_classifier_that_comes_along_can_be_taken_into_use_and_left_again(registry):
+    registry.promote("reference-densenet121", "to compare", "anna")
+    version = registry.in_use("classification")
+    assert version.is_reference
+    network, card = version.load()
+    assert card.architecture == "densenet121"
+    assert type(network).__name__ == "DenseNet121"
+    registry.rollback("classification", "anna")
+    assert registry.in_use("classification").load()[1].architecture != "densenet121"
 
 
 def test_the_reference_needs_its_task(registry):

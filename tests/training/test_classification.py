@@ -39,9 +39,7 @@ def test_a_teacher_s_opinion_reaches_the_student(photographs, make_classifier, t
     nn.init.zeros_(teacher.head.weight)
     teacher.head.bias.data = torch.tensor([0.0, 0, 0, 8, 0, 0, 0])  # always says class 3
     schedule = Schedule(epochs=4, sides=(32,), batch=16, rate=2e-2, warm_up=5, averaging=0.8)
-    student = train_classifier(
-        make_classifier(), photographs, schedule, tmp_path, teacher, teacher_share=1.0
-    )
+    student = train_classifier(make_classifier(), photographs, schedule, tmp_path, teacher, teacher_share=1.0)
     said = student(torch.rand(16, 3, 32, 32) * 2 - 1).argmax(1)
     assert (said == 3).all()
 

@@ -36,7 +36,7 @@ Example:
 """
 _TASKS: Final[tuple[Task, Task]] = ("classification", "segmentation")
 _WIDTH: Final = 100
-_LONG_TABLES: Final = ("subgroups", "reliability")
+_LONG_TABLES: Final = ("subgroups", "reliability", "confusion", "sample_pictures")
 """Figures of a card that are for programs and for the reports of `dermcheck evaluate`."""
 
 
@@ -269,14 +269,23 @@ def _described(summary: dict[str, Any], details: dict[str, Any]) -> Iterable[str
         if details[name]:
             yield ""
             yield name.capitalize()
-            yield textwrap.indent(json.dumps(_shortened(details[name]), indent=2, ensure_ascii=False), "  ")
+            yield from _tree(details[name], indent=2)
 
 
-def _shortened(figures: Any) -> Any:
-    """Leave out long tables at any depth; `--json` has them."""
-    if not isinstance(figures, dict):
-        return figures
-    return {name: _shortened(value) for name, value in figures.items() if name not in _LONG_TABLES}
+def _tree(values: dict[str, Any], indent: int) -> Iterable[str]:
+    """Write nested figures as lines, an interval behind its value; long tables are left to `--json`."""
+    for name, value in values.items():
+        start = f"{' ' * indent}{name:<{max(1, 44 - indent)}}"
+        if isinstance(value, dict) and value.keys() == {"value", "interval95"}:
+            if value["value"] is not None:
+                low, high = value["interval95"]
+                yield f"{start} {value['value']:.3f}  [{low:.3f}, {high:.3f}]"
+        elif isinstance(value, dict) and name not in _LONG_TABLES:
+            yield f"{' ' * indent}{name}"
+            yield from _tree(value, indent + 2)
+        elif not isinstance(value, dict) and name not in _LONG_TABLES:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            yield f"{start} {textwrap.shorten(text, _WIDTH, placeholder=' …')}"
 
 
 def _made(summary: dict[str, Any]) -> str:

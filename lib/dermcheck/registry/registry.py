@@ -27,7 +27,7 @@ from dermcheck.registry.events import Event, EventKind, EventLog, now
 from dermcheck.registry.location import registry_root
 from dermcheck.registry.private_files import make_private_folder
 from dermcheck.registry.usage import line_of_use
-from dermcheck.registry.versions import REFERENCE, ModelVersion, reference_version, write_version
+from dermcheck.registry.versions import REFERENCE, ModelVersion, reference_versions, write_version
 
 __all__ = ["Registry"]
 
@@ -352,7 +352,7 @@ class Registry:
     def _versions(self, events: Iterable[Event], task: Task) -> list[ModelVersion]:
         submitted = [event for event in events if event.kind == "submitted" and event.task == task]
         shelf = self.folder / _VERSIONS / task
-        return [reference_version(task), *(_from_event(event, shelf) for event in submitted)]
+        return [*reference_versions(task), *(_from_event(event, shelf) for event in submitted)]
 
     def _line_of_use(self, events: list[Event], task: Task) -> list[ModelVersion]:
         known = {version.name: version for version in self._versions(events, task)}

@@ -23,14 +23,20 @@ __all__ = [
     "ModelVersion",
     "folder_version",
     "reference_version",
+    "reference_versions",
     "write_version",
 ]
 
 ENTRY_NAME: Final = "entry.json"
 REFERENCE: Final = "reference"
-"""Name of the version that comes with DermCheck, of either task."""
+"""Name of the version that comes with DermCheck and is in use at first, of either task."""
 
 _ROLES: Final[Mapping[Task, str]] = {"classification": "classifier", "segmentation": "outliner"}
+_FURTHER: Final[Mapping[Task, Mapping[str, str]]] = {
+    "classification": {"reference-densenet121": "classifier_densenet121"},
+    "segmentation": {},
+}
+"""Further versions that come with DermCheck, and their folders; in use only where somebody promotes them."""
 _FILES: Final = (CARD_NAME, WEIGHTS_NAME, ENTRY_NAME)
 
 
@@ -60,7 +66,7 @@ class ModelVersion:
     @property
     def is_reference(self) -> bool:
         """Whether it comes with DermCheck."""
-        return self.name == REFERENCE
+        return self.name == REFERENCE or self.name in _FURTHER[self.task]
 
     def read_card(self) -> ModelCard:
         """Read its card.
@@ -134,17 +140,32 @@ def folder_version(models: Path, task: Task) -> ModelVersion:
 
 
 def reference_version(task: Task) -> ModelVersion:
-    """Return the version that comes with DermCheck.
+    """Return the version that comes with DermCheck and is in use at first.
 
     Raises
     ------
     ModelError
         If its card is missing or damaged.
     """
-    folder = REFERENCE_MODELS / _ROLES[task]
+    return _shipped(REFERENCE, task, REFERENCE_MODELS / _ROLES[task])
+
+
+def reference_versions(task: Task) -> list[ModelVersion]:
+    """Return all versions that come with DermCheck, the one that is in use at first before the others.
+
+    Raises
+    ------
+    ModelError
+        If a card is missing or damaged.
+    """
+    further = [_shipped(name, task, REFERENCE_MODELS / folder) for name, folder in _FURTHER[task].items()]
+    return [reference_version(task), *further]
+
+
+def _shipped(name: str, task: Task, folder: Path) -> ModelVersion:
     card = read_card(folder)
     return ModelVersion(
-        name=REFERENCE,
+        name=name,
         task=task,
         folder=folder,
         configuration={"command": card.command},
