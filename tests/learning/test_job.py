@@ -282,6 +282,8 @@ def test_the_tracker_of_the_dendrites_is_told_what_the_evaluator_found(order, re
 
     def evaluate(*arguments):
         figures = run_evaluator(*arguments)
+        if found:  # never better than at first, whatever this machine computes: so a dendrite is tried
+            figures["balanced_accuracy"] = min(found[0], figures["balanced_accuracy"])
         found.append(figures["balanced_accuracy"])
         return figures
 
@@ -292,7 +294,7 @@ def test_the_tracker_of_the_dendrites_is_told_what_the_evaluator_found(order, re
     assert len(found) > 2
     rows = list(csv.DictReader((Path(outcome.run) / "log.csv").open()))
     assert [float(row["balanced_accuracy"]) for row in rows] == pytest.approx(found, rel=1e-5)
-    assert float(rows[-1]["dendrites"]) >= 1  # one was tried
+    assert max(float(row["dendrites"]) for row in rows) >= 1, "one was tried"
     network, card = registry.find(outcome.version).load()
     assert card.dendrites == len(getattr(network.out, "dendrites", ()))
 
