@@ -16,7 +16,8 @@ _INTRODUCTION = """\
 Photographs of skin that nobody has: every pixel is computed by `scripts/draw_sample_studies.py`, every
 name, date and number is made up, and each patient's name contains SYNTHETIC. No picture, and no piece of
 one, comes from a data set. They show lesions as textbooks describe them, plainer than nature: good for a
-demonstration and for tests, worthless for training or for judging a model.
+demonstration and for tests, worthless for training or for judging a model. The model notices: for about
+half of them it says that the picture does not look like a lesion photograph, which is right of drawings.
 
 `python3 scripts/start.py` serves this folder. It holds {photographs} photographs of {patients} patients
 ({megabytes:.1f} MB), all without labels. One photograph is one series; the photographs of one visit share
