@@ -11,14 +11,17 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import requests
 import torch
 from PIL import Image
+from pydicom import dcmread
+from pydicom.uid import generate_uid
 
 from dermcheck.datastore import StudyStore
 from dermcheck.dicom.photograph import read_photograph
@@ -57,9 +60,10 @@ SAMPLES = (
     "synthetic-5/visit-1/19-melanoma-grey.dcm",
     "synthetic-5/visit-1/20-basal-cell-carcinoma-ybr-full.dcm",
 )
+PALETTE = SAMPLES[10]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop would be in the way of tests that run one of their own
 def chromium(require_program: Callable[[str, str], str]) -> Iterator[Any]:
     path = require_program("chromium", "chromium")
     with playwright_api.sync_playwright() as playwright:
@@ -106,6 +110,43 @@ def newer_place(make_place: Callable[..., Any]) -> Any:
     return make_place([sys.executable, "-c", program], SAMPLES[:3])
 
 
+@pytest.fixture(scope="module")
+def archive_place(
+    orthanc: str,
+    start: Callable[..., Any],
+    serve_command: list[str],
+    free_port: Callable[[], int],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Any:
+    """A server over a real archive that holds what `SAMPLES` names; its folder has copies to compare with."""
+    for patient in requests.get(f"{orthanc}/patients", timeout=10).json():
+        requests.delete(f"{orthanc}/patients/{patient}", timeout=10).raise_for_status()
+    copies = tmp_path_factory.mktemp("archive") / "copies"
+    copies.mkdir()
+    for number, name in enumerate(SAMPLES):
+        copy = Path(shutil.copy(REPOSITORY / "sample_studies" / name, copies / f"{number:02}.dcm"))
+        if name == PALETTE:
+            _move_to_its_own_study(copy)
+        requests.post(f"{orthanc}/instances", data=copy.read_bytes(), timeout=10).raise_for_status()
+    port = free_port()
+    options = ["--studies", f"{orthanc}/dicom-web", "--models", str(REFERENCE_MODELS), "--port", str(port)]
+    return start([*serve_command, *options], copies, port)
+
+
+def _move_to_its_own_study(path: Path) -> None:
+    dataset = dcmread(path)
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = generate_uid(), generate_uid()
+    dataset.save_as(path)
+
+
+@pytest.fixture
+def archive_clinic(chromium: Any, archive_place: Any, orthanc: str) -> Iterator[Clinic]:
+    """A browser in front of the server over an archive."""
+    opened = Clinic(chromium, archive_place, "archive", f"{orthanc}/dicom-web")
+    yield opened
+    opened.close()
+
+
 @pytest.fixture(scope="session")
 def reference() -> Predictor:
     """The models that the servers use, in this process."""
@@ -114,10 +155,11 @@ def reference() -> Predictor:
 
 
 class Clinic:
-    """A browser in front of a server."""
+    """A browser in front of a server; `studies` is where its labels are, if not in the server's folder."""
 
-    def __init__(self, browser: Any, server: Any, name: str) -> None:
+    def __init__(self, browser: Any, server: Any, name: str, studies: str | None = None) -> None:
         self.server = server
+        self.studies = studies or server.studies
         self.name = name
         self.context = browser.new_context(viewport={"width": 1366, "height": 768}, locale="en-GB")
         self.context.set_default_timeout(PATIENCE_MS)
@@ -163,20 +205,14 @@ class Clinic:
         return Path(self.server.studies) / f"{number:02}.dcm"
 
     def store(self) -> StudyStore:
-        return StudyStore.open(
-            self.server.studies, self.path(0).parent.parent / "cache of the test", watch=False
-        )
+        return StudyStore.open(self.studies, self.path(0).parent.parent / "cache of the test", watch=False)
 
     def header(self, number: int) -> Any:
-        from pydicom import dcmread
-
         from dermcheck.dicom.header import read_header
 
         return read_header(dcmread(self.path(number)))
 
     def pixels(self, number: int) -> np.ndarray:
-        from pydicom import dcmread
-
         return read_photograph(dcmread(self.path(number))).pixels
 
     def label_map(self) -> np.ndarray:
@@ -279,6 +315,15 @@ def test_the_optional_viewer_does_the_same(chromium: Any, newer_place: Any, refe
     clinic.close()
 
 
+@pytest.mark.timeout(300)
+def test_a_real_archive_behind_the_server_changes_nothing(
+    archive_clinic: Clinic, reference: Predictor
+) -> None:
+    """All is read from the archive, and what is submitted arrives there, through the outbox."""
+    correct_a_photograph(archive_clinic, reference)
+    label_several_lesions_and_none(archive_clinic)
+
+
 def correct_a_photograph(clinic: Clinic, reference: Predictor) -> None:
     clinic.open(0)
     clinic.page.fill("#dermcheck-name", "Dr Müller")
@@ -351,8 +396,35 @@ def _eroded(mask: np.ndarray, by: int) -> np.ndarray:
 def test_photographs_of_every_kind_show_their_colours(clinic: Clinic) -> None:
     clinic.context.add_init_script("localStorage.setItem('dermcheck.predict', 'false')")
     clinic.open(1)
+    assert not wrong_colours(clinic, SAMPLES)
+
+
+@pytest.mark.timeout(300)
+def test_photographs_of_an_archive_show_their_colours(archive_clinic: Clinic) -> None:
+    """Also those whose frames Orthanc fails to give: HTJ2K, deflated, big endian."""
+    clinic = archive_clinic
+    clinic.context.add_init_script("localStorage.setItem('dermcheck.predict', 'false')")
+    clinic.open(1)
+    assert not wrong_colours(clinic, [SAMPLES[number] for number in (4, 5, 8, 9, 12)])
+    # Pixels that are indices into a palette OHIF would show as grey values: better not at all.
+    refused = clinic.header(SAMPLES.index(PALETTE))
+    clinic.page.evaluate(
+        "([study, image]) => window.dermcheck.viewer.load(study, image)"
+        ".catch(error => window.dermcheck.workplace.tell('error', error.message))",
+        [refused.study_instance_uid, refused.sop_instance_uid],
+    )
+    clinic.page.wait_for_selector("#dermcheck .notice.error:has-text('palette colours')")
+    clinic.page.goto(f"{clinic.server.address}/ohif/derm?StudyInstanceUIDs={refused.study_instance_uid}")
+    clinic.page.wait_for_selector("#dermcheck .notice.error:has-text('palette colours')")
+    assert clinic.page.get_attribute("#dermcheck", "data-image") == ""
+    clinic.picture("palette")
+
+
+def wrong_colours(clinic: Clinic, names: Iterable[str]) -> list[str]:
+    """Show photographs, and compare the screen with their pixels at four places."""
     wrong = []
-    for number, name in enumerate(SAMPLES):
+    for name in names:
+        number = SAMPLES.index(name)
         clinic.go(number)
         clinic.page.evaluate("() => window.dermcheck.viewer.takeAway()")  # a label of another test
         clinic.page.wait_for_timeout(300)
@@ -364,7 +436,7 @@ def test_photographs_of_every_kind_show_their_colours(clinic: Clinic) -> None:
             shown = clinic.colour(screen, column, row)
             if np.any(shown < near.min(0) - 12) or np.any(shown > near.max(0) + 12):
                 wrong.append(f"{name} at {column}, {row}: {shown}, expected {near.mean(0)}")
-    assert not wrong
+    return wrong
 
 
 @pytest.mark.timeout(300)
@@ -407,6 +479,10 @@ def test_a_late_answer_is_not_shown_on_another_photograph(clinic: Clinic) -> Non
 
 @pytest.mark.timeout(300)
 def test_several_lesions_and_none_are_stored_as_drawn(clinic: Clinic) -> None:
+    label_several_lesions_and_none(clinic)
+
+
+def label_several_lesions_and_none(clinic: Clinic) -> None:
     clinic.context.add_init_script("localStorage.setItem('dermcheck.predict', 'false')")
     clinic.open(7)
     clinic.page.evaluate("() => window.dermcheck.workplace.setBrush(40)")
@@ -554,3 +630,32 @@ def listed(clinic: Clinic) -> set[str]:
     """Return the ids of the photographs on the start page."""
     links = clinic.page.locator("tbody a").evaluate_all("links => links.map(link => link.href)")
     return {link.rpartition("image=")[2] for link in links}
+
+
+@pytest.mark.timeout(300)
+def test_the_train_button_tells_how_the_training_goes(
+    chromium: Any,
+    start: Callable[..., Any],
+    serve_command: list[str],
+    free_port: Callable[[], int],
+    make_corrections: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """A real training on 20 corrections, the fewest that it takes."""
+    studies = make_corrections(tmp_path / "studies", 20)
+    shutil.copy(REPOSITORY / "sample_studies" / SAMPLES[0], studies / "00.dcm")
+    (tmp_path / "registry").mkdir()
+    port = free_port()
+    options = ["--studies", str(studies), "--registry", str(tmp_path / "registry"), "--port", str(port)]
+    clinic = Clinic(chromium, start([*serve_command, *options], studies, port), "training")
+    clinic.context.add_init_script("localStorage.setItem('dermcheck.predict', 'false')")
+    clinic.open(0)
+    part = clinic.page.locator("#dermcheck details", has_text="Training")
+    part.locator("summary").click()
+    part.get_by_text("Train: lesion_segmentation").click()
+    part.get_by_text("A training runs").wait_for()
+    part.get_by_text(re.compile("epoch [1-8] of 8")).wait_for()
+    clinic.picture("runs")
+    assert clinic.server.request("DELETE", "/train/").json()["status"] == "STOPPED"
+    part.get_by_text("Stopped; the same training goes on from here.").wait_for()
+    clinic.close()

@@ -32,10 +32,11 @@ from dermcheck.dicom.header import read_header
 from dermcheck.dicom.image_pixel import read_image_pixel
 from dermcheck.dicom.limits import check_size
 from dermcheck.dicom.sop_classes import is_photograph
+from dermcheck.dicomweb.accept import MediaRange, PartKind, choose_part
 from dermcheck.dicomweb.statuses import NotAcceptableError
 from dermcheck.errors import ArgumentError, NotFoundError, UnreadableImageError
 
-__all__ = ["FRAME_KINDS", "frame_bytes", "frame_numbers", "instance_bytes"]
+__all__ = ["FRAME_KINDS", "NATIVE", "frame_bytes", "frame_numbers", "frame_parts", "instance_bytes"]
 
 FRAME_KINDS: Final = {
     **dict.fromkeys((JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1), "image/jpeg"),
@@ -46,6 +47,8 @@ FRAME_KINDS: Final = {
 }
 """Media type of one frame's stream by transfer syntax (PS3.18 table 8.7.3-2)."""
 
+NATIVE: Final = "1.2.840.10008.1.2.1"
+"""Transfer syntax UID of uncompressed samples, which have one form only: that of little endian."""
 _MOST_FRAMES: Final = 1000
 _NATIVE_LITTLE: Final = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 
@@ -69,6 +72,24 @@ def frame_numbers(text: str) -> list[int]:
             f"frames are {text[:40]!r}, expected numbers from 1 with commas between, e.g. 1,2."
         )
     return [int(part) for part in parts]
+
+
+def frame_parts(
+    dataset: Dataset, numbers: Iterable[int], accepted: Iterable[MediaRange]
+) -> tuple[PartKind, list[bytes]]:
+    """Return frames, each a part of the same kind that is accepted: as stored, else uncompressed.
+
+    Raises
+    ------
+    NotAcceptableError
+        If no such kind is accepted.
+    NotFoundError, UnreadableImageError
+        As `frame_bytes`.
+    """
+    stored = dataset_meta(dataset).TransferSyntaxUID
+    offered = str(stored) if stored.is_encapsulated else NATIVE
+    kind = choose_part(accepted, "application/octet-stream", offered, FRAME_KINDS.get(stored, ""))
+    return kind, frame_bytes(dataset, numbers, kind.transfer_syntax)
 
 
 def frame_bytes(dataset: Dataset, numbers: Iterable[int], syntax: str) -> list[bytes]:

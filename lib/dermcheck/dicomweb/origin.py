@@ -14,7 +14,7 @@ from dermcheck.datastore.folder_archive import FolderArchive
 from dermcheck.datastore.instances import Instance
 from dermcheck.dicom.attributes import dataset_meta
 from dermcheck.dicomweb.accept import MediaRange, PartKind, choose_part, choose_whole
-from dermcheck.dicomweb.frames import FRAME_KINDS, frame_bytes, instance_bytes
+from dermcheck.dicomweb.frames import NATIVE, frame_parts, instance_bytes
 from dermcheck.dicomweb.levels import Level, Rows
 from dermcheck.dicomweb.metadata import bulk_data, metadata_json
 from dermcheck.dicomweb.palettes import has_palette, rgb_frames, rgb_header
@@ -26,7 +26,6 @@ __all__ = ["FolderOrigin", "Found"]
 
 _RETRIEVE_URL: Final = "00081190"
 _PIXEL_DATA: Final = "7FE00010"
-_NATIVE: Final = "1.2.840.10008.1.2.1"
 _MOST_KEPT: Final = 4000
 """Instances whose metadata are remembered as text: a few kilobytes each."""
 
@@ -199,17 +198,12 @@ class FolderOrigin:
     def frames(
         self, instance: Instance, numbers: Iterable[int], accepted: Iterable[MediaRange]
     ) -> tuple[PartKind, list[bytes]]:
-        """Return frames of one instance, each a part of the same kind; raises as `read` and `frame_bytes`."""
+        """Return frames of one instance, each a part of the same kind; raises as `read` and `frame_parts`."""
         dataset = self.read(instance)
         if has_palette(dataset):
-            kind = choose_part(accepted, "application/octet-stream", _NATIVE)
+            kind = choose_part(accepted, "application/octet-stream", NATIVE)
             return kind, rgb_frames(dataset, numbers)
-        syntax = _syntax(dataset)
-        compressed_kind = FRAME_KINDS.get(dataset_meta(dataset).TransferSyntaxUID, "")
-        # Uncompressed samples have one form only: that of little endian, explicit or not.
-        offered = syntax if dataset_meta(dataset).TransferSyntaxUID.is_encapsulated else _NATIVE
-        kind = choose_part(accepted, "application/octet-stream", offered, compressed_kind)
-        return kind, frame_bytes(dataset, numbers, kind.transfer_syntax)
+        return frame_parts(dataset, numbers, accepted)
 
     def bulk_data(self, instance: Instance, path: str) -> bytes:
         """Return one binary value by its tag; raises as `read`."""

@@ -15,7 +15,7 @@ from monailabel.interfaces.utils.app import app_instance
 from starlette.concurrency import run_in_threadpool
 
 from dermcheck.dicomweb.accept import MediaRange, choose_whole, parse_accept, parse_media_type
-from dermcheck.dicomweb.frames import frame_numbers, instance_bytes
+from dermcheck.dicomweb.frames import frame_numbers, frame_parts, instance_bytes
 from dermcheck.dicomweb.levels import Level
 from dermcheck.dicomweb.metadata import metadata_json
 from dermcheck.dicomweb.multipart import multipart_type, new_boundary, read_part_places, write_parts
@@ -26,6 +26,8 @@ from dermcheck.label_app.endpoints import Annotator, AnyUser
 
 if TYPE_CHECKING:
     from dermcheck.datastore.instances import Instance
+    from dermcheck.dicomweb.accept import PartKind
+    from dermcheck.dicomweb.proxy import Passed
     from dermcheck.dicomweb.service import DicomWebService
     from dermcheck.label_app.application import DermCheckApp
 
@@ -54,12 +56,16 @@ def _service() -> DicomWebService:
 
 def _pass_on(request: Request, service: DicomWebService, *uids: str) -> Response:
     """Let the archive answer, or the outbox for what the archive does not have yet."""
-    assert service.proxy is not None  # noqa: S101 - there is a proxy where there is no origin
     if unsent := _unsent(request, service, uids):
         return unsent
-    path = request.url.path.partition(PREFIX)[2]
-    passed = service.proxy.get(path, request.url.query, request.headers, _root(request))
+    passed = _ask_archive(request, service)
     return StreamingResponse(passed.content, passed.status, passed.headers)
+
+
+def _ask_archive(request: Request, service: DicomWebService) -> Passed:
+    assert service.proxy is not None  # noqa: S101 - there is a proxy where there is no origin
+    path = request.url.path.partition(PREFIX)[2]
+    return service.proxy.get(path, request.url.query, request.headers, _root(request))
 
 
 def _unsent(request: Request, service: DicomWebService, uids: Sequence[str]) -> Response | None:
@@ -247,15 +253,38 @@ def frames_of_instance(
     numbers = frame_numbers(frames)
     service = _service()
     if service.origin is None:
-        return _pass_on(request, service)
+        return _frames_of_archive(request, service, numbers, study, series, instance)
     origin, instances = service.origin, service.origin.select(study, series, instance)
     etag = _etag(instances, request.headers.get("accept", ""))
     if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=_cached(etag))
     kind, contents = origin.frames(instances[0], numbers, _accepted(request))
+    return _in_parts(kind, contents, _cached(etag))
+
+
+def _frames_of_archive(
+    request: Request, service: DicomWebService, numbers: Iterable[int], *uids: str
+) -> Response:
+    """Let the archive answer; take a photograph's frames out of its instance where it cannot.
+
+    Archives fail so at transfer syntaxes that they store but do not know well: Orthanc 1.10 at deflated,
+    big endian and High-Throughput JPEG 2000.
+    """
+    passed = _ask_archive(request, service)
+    if passed.status < 500:
+        return StreamingResponse(passed.content, passed.status, passed.headers)
+    answer = b"".join(passed.content)
+    try:
+        photograph = service.first_photograph(*uids)
+    except NotFoundError:  # it is a Segmentation, or one of the archive's other objects
+        return Response(answer, passed.status, passed.headers)
+    return _in_parts(*frame_parts(photograph, numbers, _accepted(request)), {"Cache-Control": _ASK_AGAIN})
+
+
+def _in_parts(kind: PartKind, contents: Iterable[bytes], headers: dict[str, str]) -> Response:
     boundary = new_boundary()
     body = b"".join(write_parts(((kind.content_type, content) for content in contents), boundary))
-    return Response(body, media_type=multipart_type(kind.kind, boundary), headers=_cached(etag))
+    return Response(body, media_type=multipart_type(kind.kind, boundary), headers=headers)
 
 
 @router.get(_INSTANCE + "/bulkdata/{tag}", summary="A binary value of an instance")

@@ -198,7 +198,8 @@ export class Viewer {
   get photograph() {
     const { viewportGridService, displaySetService } = this.services;
     const uid = first(viewportGridService.getState().viewports.get(this.viewportId)?.displaySetInstanceUIDs);
-    return (uid && displaySetService.getDisplaySetByUID(uid)?.images?.[0]) || null;
+    const set = uid && displaySetService.getDisplaySetByUID(uid);
+    return (set && !set.unsupported && set.images?.[0]) || null;
   }
 
   /** Call back with each photograph that appears on the screen, the present one included. */
@@ -216,6 +217,12 @@ export class Viewer {
     return unsubscribe;
   }
 
+  /** Whether a study is loaded and OHIF can show nothing of it; it then leaves the screen black, without a word. */
+  get showsNothing() {
+    const sets = this.services.displaySetService.getActiveDisplaySets();
+    return sets.length > 0 && sets.every(set => set.unsupported);
+  }
+
   /** The photographs of a study that are loaded, in the order of their series and numbers. */
   photographs(study) {
     return this.services.displaySetService
@@ -228,7 +235,7 @@ export class Viewer {
   #displaySet(image) {
     return this.services.displaySetService
       .getActiveDisplaySets()
-      .find(set => set.images?.[0]?.SOPInstanceUID === image);
+      .find(set => !set.unsupported && set.images?.[0]?.SOPInstanceUID === image);
   }
 
   /** Load a photograph's header and pixels, so that showing it takes no time. */

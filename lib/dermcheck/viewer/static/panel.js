@@ -331,7 +331,10 @@ export class Panel {
       return;
     }
     const { trainers, running, stats } = training;
-    const lines = Object.entries(stats ?? {}).map(([model, found]) => element('p', {}, element('b', {}, `${model}: `), trainingLine(found)));
+    const lines = Object.entries(stats ?? {})
+      .map(([model, found]) => [model, trainingLine(found)])
+      .filter(([, line]) => line)
+      .map(([model, line]) => element('p', {}, element('b', {}, `${model}: `), line));
     content.replaceChildren(
       ...(running ? [element('p', {}, say('trainingRuns'))] : lines.length ? [] : [element('p', {}, trainers.length ? say('idle') : say('noTrainers'))]),
       ...lines,
@@ -367,7 +370,7 @@ export class Panel {
 /** Say how far a training is, or how it ended. */
 function trainingLine(found) {
   const parts = [];
-  if (found.epoch !== undefined && found.total_epochs) parts.push(say('epoch', found));
+  if (found.epoch) parts.push(say('epoch', found));
   if (typeof found.best_metric === 'number') parts.push(say('bestMetric', found.best_metric.toFixed(3)));
   if (found.version) parts.push(found.version);
   if (found.answer) parts.push(found.answer);

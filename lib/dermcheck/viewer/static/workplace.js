@@ -46,7 +46,10 @@ export class Workplace {
     this.stopStrokes = this.viewer.onStroke(() => this.#edited());
     this.leave = () => this.#sendLastOnes();
     window.addEventListener('pagehide', this.leave);
-    this.retry = setInterval(() => this.flush(), 1000);
+    this.retry = setInterval(() => {
+      this.flush();
+      this.#explainBlackScreen();
+    }, 1000);
     while (!this.stopped && !this.settings.classes.length) {
       try {
         this.settings = await server.settings();
@@ -65,6 +68,12 @@ export class Workplace {
     this.stopStrokes?.();
     clearInterval(this.retry);
     window.removeEventListener('pagehide', this.leave);
+  }
+
+  #explainBlackScreen() {
+    if (this.current || this.explained || !this.viewer.showsNothing) return;
+    this.explained = true;
+    this.tell('error', say('notInStudy'));
   }
 
   get clinician() {
