@@ -86,7 +86,8 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(order, regi
 def test_a_finished_training_is_not_done_twice(order, registry):
     first = carry_out(order(epochs=1), registry, bar=False)
     assert carry_out(order(epochs=1), registry, bar=False) == first
-    assert len(registry.versions("classification")) == 2  # with the reference
+    trained = [version for version in registry.versions("classification") if not version.is_reference]
+    assert len(trained) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
