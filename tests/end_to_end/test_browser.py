@@ -315,15 +315,6 @@ def test_the_optional_viewer_does_the_same(chromium: Any, newer_place: Any, refe
     clinic.close()
 
 
-@pytest.mark.timeout(300)
-def test_a_real_archive_behind_the_server_changes_nothing(
-    archive_clinic: Clinic, reference: Predictor
-) -> None:
-    """All is read from the archive, and what is submitted arrives there, through the outbox."""
-    correct_a_photograph(archive_clinic, reference)
-    label_several_lesions_and_none(archive_clinic)
-
-
 def correct_a_photograph(clinic: Clinic, reference: Predictor) -> None:
     clinic.open(0)
     clinic.page.fill("#dermcheck-name", "Dr Müller")
