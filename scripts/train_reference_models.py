@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from dermcheck.networks.architectures import build_network
 from dermcheck.networks.efficientnet import load_imagenet_weights
+from dermcheck.training.numerics import best_device, fastest_numerics
 from reference_training.fitting import Lesson, Plan, fit
 from reference_training.lessons import ClassificationLesson, OutlineLesson
-from reference_training.numerics import fastest_numerics, pick_device
 from reference_training.pictures import Pictures, pack, unpack
 
 PLANS = {
@@ -97,11 +97,13 @@ def train(stage: str, work: Path, plan: Plan) -> None:
     start = time.monotonic()
     pictures = unpack(work / PICTURES)
     logging.info("%d photographs decoded in %.0f s", len(pictures.images), time.monotonic() - start)
-    device, (_, side, batch) = pick_device(), plan.sides[-1]
+    device, (_, side, batch) = best_device(), plan.sides[-1]
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.manual_seed(plan.seed)
     network = build(stage, work)
     lesson = make_lesson(stage, pictures, work, device, side)
-    numerics = fastest_numerics(network, lambda outputs: outputs.float().square().mean(), batch, side)
+    numerics = fastest_numerics(network, side, batch, device)
+    numerics.place_network(network)
     weights = fit(network, plan, lesson, numerics, work / stage)
     half = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in weights.items()}
     save_file(half, work / stage / WEIGHTS)

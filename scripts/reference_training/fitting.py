@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from reference_training.numerics import Numerics
+from dermcheck.training.numerics import Numerics
 
 __all__ = ["Average", "Clock", "Lesson", "Plan", "fit"]
 

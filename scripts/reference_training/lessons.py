@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dermcheck.lesions import CLASSES
-from reference_training.numerics import Numerics
+from dermcheck.training.numerics import Numerics
 from reference_training.pictures import Pictures
 from reference_training.views import draw_hair, training_views, whole_views
 

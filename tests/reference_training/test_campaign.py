@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from dermcheck.lesions import CLASSES
+from dermcheck.training.numerics import Numerics
 from reference_training.fitting import Clock, Plan, fit
 from reference_training.lessons import ClassificationLesson, OutlineLesson
-from reference_training.numerics import Numerics
 from reference_training.pictures import unpack
 from reference_training.views import training_views, whole_views
 
-CPU = Numerics(torch.device("cpu"), half=False, channels_last=False)
+CPU = Numerics(torch.device("cpu"))
 PLAN = Plan(minutes=1, sides=((1, 32, 16),), rate=5e-3, averaging=0.9, examinations=1)
 
 
@@ -146,3 +146,26 @@ def test_minutes_count_over_all_parts_of_a_run(
     seconds, steps = map(float, (tmp_path / "log.csv").read_text().splitlines()[-1].split(",")[:2])
     assert 60 <= seconds < 65, "the minutes of the first part count"
     assert 6 < steps < 15, "and so do its steps"
+
+
+def test_the_stages_follow_each_other_from_files_alone(packed: Path, tmp_path: Path) -> None:
+    """Teacher, then classifier taught by it: what the command does, with all files in one folder."""
+    from safetensors.torch import load_file, save_file
+
+    import train_reference_models as campaign
+
+    (tmp_path / campaign.PICTURES).symlink_to(packed)
+    published = campaign.build_network("efficientnet_lite0", "classification")
+    parts = [("_stem", published.encoder), ("_conv_head", published.top)]
+    state = [(f"{part}.{k}", value) for part, layer in parts for k, value in layer.state_dict().items()]
+    numbered = {f"{number:04d} {name}": value for number, (name, value) in enumerate(state)}
+    save_file(numbered, tmp_path / campaign.IMAGENET)
+    plan = Plan(minutes=0.05, sides=((0.5, 32, 7), (1, 64, 7)), rate=1e-3, averaging=0.5, examinations=1)
+    for stage, architecture in (("teacher", "efficientnet_lite0"), ("classifier", "densenet121")):
+        campaign.train(stage, tmp_path, plan)
+        weights = load_file(tmp_path / stage / campaign.WEIGHTS)
+        assert {value.dtype for value in weights.values()} <= {torch.float16, torch.int64}
+        network = campaign.build_network(architecture, "classification")
+        network.load_state_dict({name: value.float() for name, value in weights.items()})
+        assert torch.isfinite(network.eval()(torch.rand(1, 3, 64, 64))).all()
+        assert (tmp_path / stage / "log.csv").read_text().count("\n") >= 2
