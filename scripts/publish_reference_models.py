@@ -201,12 +201,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if (arguments.measure is None) == (arguments.weights is None or arguments.output is None):
         parser.error("give --weights and --output, or --measure alone")
-    data = identify(
-        open_data_set(arguments.ham10000, name=HAM10000)
-        + open_data_set(arguments.task1, diagnoses=arguments.diagnoses, name=TASK1),
-        arguments.cache,
-    )
+    data = open_data_set(arguments.ham10000, name=HAM10000)
+    data += open_data_set(arguments.task1, diagnoses=arguments.diagnoses, name=TASK1)
     photographs = decode(data, CACHE_SIDE, arguments.cache)
+    data = identify(data, arguments.cache)  # known from decoding
     for sentence in photographs.problems:
         print(sentence)
     if arguments.measure is not None:

@@ -1,10 +1,13 @@
 import errno
 import socket
+from types import SimpleNamespace
 
 import pytest
 
 from dermcheck.cli import build_parser, main
 from dermcheck.commands import serve
+from dermcheck.doctor import Finding
+from dermcheck.doctor.probe import probe_registry
 from dermcheck.errors import ArgumentError
 
 
@@ -79,3 +82,29 @@ def test_a_network_address_is_warned_of(capsys):
     warning = capsys.readouterr().err
     assert "without log-in" in warning
     assert "--host 0.0.0.0" in warning
+
+
+def test_the_start_page_finds_nothing_wrong_where_nothing_was_trained_yet(folder, tmp_path, monkeypatch):
+    """The default registry is made by the first training; only a named one must be there."""
+    monkeypatch.setenv("DERMCHECK_MODELS", str(tmp_path / "not yet"))
+    seen = {}
+
+    def run_server(settings, say_ready):
+        app = SimpleNamespace(
+            predictor=SimpleNamespace(problems=list, state=lambda: {"versions": {}}),
+            store=SimpleNamespace(problems=list, image_ids=list),
+        )
+        say_ready(app)
+        seen["registry of the server"] = settings.registry
+        seen["found"] = app.examine()
+
+    def examine(subject):
+        for each in probe_registry(subject.registry):
+            yield Finding(each["name"], each["found"], each["advice"])
+
+    monkeypatch.setattr("dermcheck.label_app.running.run_server", run_server)
+    monkeypatch.setattr("dermcheck.doctor.examine", examine)
+    assert main(["serve", "--studies", folder, "--port", "0"]) == 0
+    assert seen["registry of the server"] == tmp_path / "not yet"
+    assert [each["name"] for each in seen["found"]][-1] == "Registry of models"
+    assert all(each["advice"] is None for each in seen["found"])

@@ -1,5 +1,6 @@
 """An archive's answers, passed on to the browser; and how the archive is reached."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -111,6 +112,14 @@ def test_an_archive_that_is_away_is_a_sentence():
     away = ArchiveProxy(ArchiveAccess("http://127.0.0.1:9/dicom-web"))
     with pytest.raises(StorageError, match="does not answer"):
         away.get("/studies", "", {}, ROOT)
+
+
+def test_an_archive_that_hangs_is_waited_for_only_so_long(monkeypatch):
+    monkeypatch.setattr("dermcheck.datastore.archive_access._READ_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hanging = ArchiveProxy(ArchiveAccess(f"http://127.0.0.1:{silent.getsockname()[1]}/dicom-web"))
+        with pytest.raises(StorageError, match="ReadTimeout"):
+            hanging.get("/studies", "", {}, ROOT)
 
 
 # ---- log-in ----

@@ -182,6 +182,13 @@ def test_the_good_ones_of_several_are_stored(receive, photographs, outline):
     assert (stored.http_status, len(stored.kept), len(stored.failed)) == (202, 2, 1)
 
 
+def test_one_whose_stored_file_has_gone_does_not_end_the_others(receive, studies, photographs, outline):
+    (studies / "0.dcm").unlink()
+    stored = receive(photographs[0], outline(photographs[2]))
+    assert (stored.http_status, len(stored.kept)) == (202, 1)
+    assert [item["00081197"]["Value"] for item in stored.failed] == [[0x0110]]
+
+
 def test_a_full_disk_is_an_error_if_nothing_could_be_stored(
     receive, store, photographs, outline, monkeypatch
 ):

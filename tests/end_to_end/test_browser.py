@@ -201,6 +201,11 @@ class Clinic:
         self.page.wait_for_function("() => !window.dermcheck.workplace.current.predicting")
         self.page.wait_for_timeout(300)
 
+    def wait_next(self, image: str) -> str:
+        """Wait until another photograph than this one is on the screen; return its id."""
+        shown = self.page.wait_for_selector(f'#dermcheck:not([data-image="{image}"])')
+        return str(shown.get_attribute("data-image"))
+
     def path(self, number: int) -> Path:
         return Path(self.server.studies) / f"{number:02}.dcm"
 
@@ -315,6 +320,15 @@ def test_the_optional_viewer_does_the_same(chromium: Any, newer_place: Any, refe
     clinic.close()
 
 
+@pytest.mark.timeout(300)
+def test_a_real_archive_behind_the_server_changes_nothing(
+    archive_clinic: Clinic, reference: Predictor
+) -> None:
+    """All is read from the archive, and what is submitted arrives there, through the outbox."""
+    correct_a_photograph(archive_clinic, reference)
+    label_several_lesions_and_none(archive_clinic)
+
+
 def correct_a_photograph(clinic: Clinic, reference: Predictor) -> None:
     clinic.open(0)
     clinic.page.fill("#dermcheck-name", "Dr Müller")
@@ -364,9 +378,7 @@ def correct_a_photograph(clinic: Clinic, reference: Predictor) -> None:
     clinic.picture("corrected")
     image = clinic.image
     clinic.page.keyboard.press("Control+Enter")
-    clinic.page.wait_for_function(
-        "image => document.querySelector('#dermcheck').dataset.image !== image", arg=image
-    )
+    clinic.wait_next(image)
     label, segments = clinic.stored(image)
     assert [segment.lesion_class.name for segment in segments] == ["bkl"]
     np.testing.assert_array_equal(segments[0].mask, erased)
@@ -409,6 +421,69 @@ def test_photographs_of_an_archive_show_their_colours(archive_clinic: Clinic) ->
     clinic.page.wait_for_selector("#dermcheck .notice.error:has-text('palette colours')")
     assert clinic.page.get_attribute("#dermcheck", "data-image") == ""
     clinic.picture("palette")
+
+
+@pytest.mark.timeout(300)
+def test_a_photograph_that_cannot_be_shown_does_not_stop_the_work(archive_clinic: Clinic) -> None:
+    """Which photograph comes next is chosen at random; here it is first one that OHIF cannot show."""
+    clinic = archive_clinic
+    clinic.context.add_init_script("localStorage.setItem('dermcheck.predict', 'false')")
+    refused = clinic.header(SAMPLES.index(PALETTE))
+    others_are_left = True
+    skipped: list[list[str]] = []
+
+    def choose(route: Any) -> None:
+        answer = route.fetch()
+        skip = route.request.post_data_json["skip"]
+        skipped.append(skip)
+        chosen = {}
+        if refused.sop_instance_uid not in skip:
+            chosen = {"image": refused.sop_instance_uid, "study": refused.study_instance_uid}
+        elif not others_are_left:
+            chosen = {"image": None}
+        route.fulfill(response=answer, json=answer.json() | chosen)
+
+    clinic.page.route("**/viewer/next", choose)
+    clinic.open(1)
+    clinic.page.wait_for_selector("#dermcheck .notice.warning:has-text('palette colours')")
+    clinic.page.keyboard.press("n")
+    shown = clinic.wait_next(clinic.image)
+    assert shown != refused.sop_instance_uid
+    clinic.wait_ready(shown)
+
+    others_are_left = False
+    clinic.page.evaluate("() => window.dermcheck.workplace.prefetch()")
+    clinic.page.keyboard.press("n")
+    clinic.page.wait_for_selector("#dermcheck .notice.info:has-text('cannot be shown: 1.')")
+    assert shown == clinic.page.get_attribute("#dermcheck", "data-image")
+    assert [refused.sop_instance_uid in skip for skip in skipped] == [False] + [True] * (len(skipped) - 1)
+
+
+@pytest.mark.timeout(300)
+def test_a_server_that_gives_no_pixels_is_not_asked_for_every_photograph(clinic: Clinic) -> None:
+    """After a few that cannot be loaded it is told, and the work goes on once there are pixels again."""
+    clinic.context.add_init_script("localStorage.setItem('dermcheck.predict', 'false')")
+    present = clinic.header(1).sop_instance_uid  # the only photograph of its visit
+    refused: set[str] = set()
+
+    def refuse(route: Any) -> None:
+        image = route.request.url.rpartition("/instances/")[2].partition("/")[0]
+        if image == present:
+            route.continue_()
+            return
+        refused.add(image)
+        route.fulfill(status=503)
+
+    clinic.page.route("**/frames/**", refuse)
+    clinic.open(1)
+    clinic.page.keyboard.press("n")
+    clinic.page.wait_for_selector("#dermcheck .notice.error:has-text('did not give the photograph')")
+    assert len(refused) == 3
+    assert clinic.page.get_attribute("#dermcheck", "data-image") == present
+    clinic.picture("no-pixels")
+    clinic.page.unroute("**/frames/**")
+    clinic.page.keyboard.press("n")
+    clinic.wait_next(present)
 
 
 def wrong_colours(clinic: Clinic, names: Iterable[str]) -> list[str]:
@@ -509,9 +584,7 @@ def test_a_submission_can_be_taken_back(clinic: Clinic) -> None:
     clinic.page.keyboard.press("7")
     clinic.page.keyboard.press("Control+Enter")
     clinic.page.wait_for_selector("#dermcheck .notice.done")
-    clinic.page.wait_for_function(
-        "image => document.querySelector('#dermcheck').dataset.image !== image", arg=image
-    )
+    clinic.wait_next(image)
     clinic.page.keyboard.press("u")
     clinic.wait_ready(image)
     assert clinic.page.get_attribute("#dermcheck [data-name=vasc]", "aria-checked") == "true"

@@ -168,6 +168,21 @@ def test_as_long_as_one_of_several_waits_it_is_computed(queue, busy):
     assert run(scenario) == "answer"
 
 
+def test_two_asked_at_once_run_side_by_side_though_one_thread_is_idle():
+    queue, meeting = PredictionQueue(at_once=2, longest=3), threading.Barrier(2)
+
+    async def scenario() -> None:
+        await queue.answer(Client(), "first", lambda: None)  # its thread is idle from now on
+        await asyncio.gather(
+            *(queue.answer(Client(), number, lambda: meeting.wait(5)) for number in range(2))
+        )
+
+    try:
+        run(scenario)
+    finally:
+        queue.close()
+
+
 def test_what_stores_something_is_done_even_if_the_client_leaves(queue, busy):
     done: list[str] = []
 

@@ -258,6 +258,13 @@ def test_too_few_corrections_are_refused_with_the_number_needed(make_corrections
     assert latest_progress(registry.folder, "classification").phase == "failed"
 
 
+def test_where_one_photograph_is_missing_one_is_asked_for(make_corrections, tmp_path, registry):
+    studies = make_corrections(tmp_path / "studies", 19)
+    order = TrainingOrder(task="segmentation", studies=str(studies), from_corrections=True)
+    with pytest.raises(DataError, match="Correct 1 more photograph; the corrections made so far"):
+        carry_out(order, registry, bar=False)
+
+
 def test_a_single_correction_is_refused_in_words(make_corrections, tmp_path, registry):
     studies = make_corrections(tmp_path / "studies", 1)
     order = TrainingOrder(task="segmentation", studies=str(studies), from_corrections=True)

@@ -15,11 +15,14 @@ from dermcheck.training.data import DataSet
 
 @pytest.fixture
 def let_compete(registry: Registry) -> Callable[..., tuple[ModelVersion, GateDecision]]:
-    def run(candidate: Path, data: DataSet) -> tuple[ModelVersion, GateDecision]:
+    def run(
+        candidate: Path, data: DataSet, own_folds: frozenset[str] = frozenset()
+    ) -> tuple[ModelVersion, GateDecision]:
         return compete(
             registry,
             candidate,
             data,
+            own_folds=own_folds,
             parent=None,
             configuration={"epochs": 1},
             data_fingerprint="abc",
@@ -128,8 +131,38 @@ def test_photographs_that_a_model_was_selected_on_do_not_judge_it(
         make_classifier(used_folds=seen if who_has_seen_them == "candidate" else None), photographs()
     )
     assert not decision.promoted
-    assert "was trained or selected on fold 9 of test" in decision.reason
+    assert "was selected and calibrated on fold 9 of test" in decision.reason
     assert registry.in_use("classification").name == before.name
+
+
+@pytest.mark.parametrize("who_has_seen_them", ["candidate", "model in use"])
+@pytest.mark.parametrize("given", ["to the copy", "to the model"])
+def test_the_folds_of_another_copy_of_the_data_do_not_judge(
+    registry, in_use, make_classifier, photographs, let_compete, who_has_seen_them, given
+):
+    """What is fold 9 in one copy may have been learnt from in the other."""
+    seen = {"test": UsedFolds(fit=tuple(range(8)), select=(8,), own_folds=given == "to the model")}
+    before = in_use(used_folds=seen if who_has_seen_them == "model in use" else None, blind=("bcc",))
+    _, decision = let_compete(
+        make_classifier(used_folds=seen if who_has_seen_them == "candidate" else None),
+        photographs(),
+        frozenset({"test"} if given == "to the copy" else ()),
+    )
+    assert not decision.promoted
+    assert "the folds of this copy of test are not those" in decision.reason
+    assert registry.in_use("classification").name == before.name
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_untouched_fold_of_the_very_same_folds_judges(
+    registry, in_use, make_classifier, photographs, let_compete, own
+):
+    seen = {"test": UsedFolds(fit=tuple(range(8)), select=(8,), own_folds=own)}
+    in_use(used_folds=seen, blind=("bcc",))
+    _, decision = let_compete(
+        make_classifier(used_folds=seen), photographs(), frozenset({"test"} if own else ())
+    )
+    assert decision.promoted
 
 
 def test_a_version_that_comes_into_use_meanwhile_is_the_one_to_beat(

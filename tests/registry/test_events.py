@@ -163,3 +163,17 @@ def test_a_full_disk_is_a_sentence_and_nothing_has_changed(tmp_path, monkeypatch
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(StorageError, match="No space left on device"):
         add(log, event("second"))
+
+
+def test_a_folder_where_no_lock_can_be_made_is_a_sentence(tmp_path):
+    (tmp_path / "events.lock").mkdir()
+    with pytest.raises(StorageError, match=r"events\.lock: this cannot be written .* nothing has changed"):
+        add(EventLog(tmp_path), event())
+
+
+def test_what_fails_inside_the_block_is_told_as_it_is_and_others_may_write_then(tmp_path):
+    log = EventLog(tmp_path)
+    with pytest.raises(PermissionError, match="of another file"), log.exclusive():
+        raise PermissionError("of another file")
+    add(log, event("afterwards"))
+    assert [each.version for each in log.read().events] == ["afterwards"]

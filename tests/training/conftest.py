@@ -56,6 +56,10 @@ def make_photographs() -> Callable[..., Photographs]:
             images=np.concatenate([part[0] for part in parts]),
             masks=np.concatenate([part[1] for part in parts]),
             content=image_id,
+            age=np.full(len(image_id), np.nan),
+            sex=np.full(len(image_id), ""),
+            site=np.full(len(image_id), ""),
+            device=np.full(len(image_id), ""),
             fingerprint=f"drawn {counts} {seed}",
         )
 

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from dermcheck.lesions import CLASSES
-from dermcheck.training.classification import ClassificationLesson, class_figures, train_classifier
+from dermcheck.training.classification import ClassificationLesson, class_figures
 from dermcheck.training.configuration import Schedule
+from dermcheck.training.fitting import fit
 from dermcheck.training.mixing import draw_mixed, is_correction, mixed_weights, most_even
 from dermcheck.training.numerics import Numerics
 
@@ -27,21 +28,12 @@ class Known(nn.Module):
 
 def test_a_classifier_learns(photographs, make_classifier, tmp_path):
     schedule = Schedule(epochs=20, sides=(32,), batch=16, rate=2e-2, warm_up=5, averaging=0.9)
-    train_classifier(make_classifier(), photographs, schedule, tmp_path)
+    lesson = ClassificationLesson(photographs=photographs, seed=0, side=32)
+    fit(make_classifier(), schedule, lesson, tmp_path)
     with (tmp_path / "log.csv").open() as file:
         log = list(csv.DictReader(file))
     assert float(log[-1]["loss"]) < float(log[0]["loss"])
     assert float(log[-1]["macro_auc"]) > 0.8
-
-
-def test_a_teacher_s_opinion_reaches_the_student(photographs, make_classifier, tmp_path):
-    teacher = make_classifier().eval()
-    nn.init.zeros_(teacher.head.weight)
-    teacher.head.bias.data = torch.tensor([0.0, 0, 0, 8, 0, 0, 0])  # always says class 3
-    schedule = Schedule(epochs=4, sides=(32,), batch=16, rate=2e-2, warm_up=5, averaging=0.8)
-    student = train_classifier(make_classifier(), photographs, schedule, tmp_path, teacher, teacher_share=1.0)
-    said = student(torch.rand(16, 3, 32, 32) * 2 - 1).argmax(1)
-    assert (said == 3).all()
 
 
 def test_only_folds_0_to_7_are_drawn(photographs):

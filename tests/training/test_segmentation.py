@@ -6,15 +6,21 @@ import torch
 from torch import nn
 
 from dermcheck.training.configuration import Schedule
-from dermcheck.training.segmentation import SegmentationLesson, jaccard_indices, train_outliner
+from dermcheck.training.examination import jaccards
+from dermcheck.training.fitting import fit
+from dermcheck.training.numerics import Numerics
+from dermcheck.training.segmentation import SegmentationLesson
+
+PLAIN = Numerics(torch.device("cpu"))
 
 
 def test_an_outliner_learns(photographs, tmp_path):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3, 1, 1), nn.ReLU(), nn.Conv2d(8, 1, 1))
     schedule = Schedule(epochs=4, sides=(32,), batch=16, rate=2e-2, warm_up=5, averaging=0.8)
-    trained = train_outliner(network, photographs, schedule, tmp_path)
-    assert jaccard_indices(trained, photographs, photographs.rows(range(9, 10)), 64).mean() > 0.6
+    lesson = SegmentationLesson(photographs=photographs, seed=0, side=32)
+    trained = fit(network, schedule, lesson, tmp_path)
+    assert jaccards(trained, photographs, photographs.rows(range(9, 10)), 64, PLAIN).mean() > 0.6
     with (tmp_path / "log.csv").open() as file:
         assert {"jaccard", "jaccard_ham"} <= set(next(csv.DictReader(file)))
 
@@ -40,5 +46,5 @@ def test_a_perfect_outline_has_the_jaccard_index_1_and_the_opposite_0(photograph
             return self.sign * (0.5 - pixels[:, :1])  # skin is bright in the red channel
 
     rows = np.array([0, 1, 2])  # classes of little red
-    assert jaccard_indices(Discs(1), photographs, rows, 64).min() > 0.95
-    assert jaccard_indices(Discs(-1), photographs, rows, 64).max() < 0.05
+    assert jaccards(Discs(1), photographs, rows, 64, PLAIN).min() > 0.95
+    assert jaccards(Discs(-1), photographs, rows, 64, PLAIN).max() < 0.05

@@ -121,22 +121,23 @@ def _add_version(parser: argparse.ArgumentParser) -> None:
 def _list(arguments: argparse.Namespace) -> int:
     registry = open_registry(arguments)
     tasks = (arguments.task,) if arguments.task else _TASKS
-    problems = registry.problems()
+    problems, events = registry.problems(), registry.history()
+    answer: dict[str, Any] = {"registry": str(registry.folder), "problems": problems}
+    for task in tasks:
+        in_use, *earlier = (version.name for version in registry.line_of_use(task))
+        answer[task] = {
+            "in_use": in_use,
+            "rollback_leads_to": earlier,
+            "versions": [_summary(version, events, in_use) for version in registry.versions(task)],
+        }
     if arguments.json:
-        answer: dict[str, Any] = {"registry": str(registry.folder), "problems": problems}
-        for task in tasks:
-            answer[task] = {
-                "in_use": registry.in_use(task).name,
-                "rollback_leads_to": [version.name for version in registry.line_of_use(task)[1:]],
-                "versions": [_summary(registry, version) for version in registry.versions(task)],
-            }
         print(json.dumps(answer, indent=2, ensure_ascii=False))
         return 0
     print(f"Versions in {registry.folder}")
     for task in tasks:
         print(f"\n{task}")
-        for version in registry.versions(task):
-            print(_paragraph(_summary(registry, version)))
+        for summary in answer[task]["versions"]:
+            print(_paragraph(summary))
     for problem in problems:
         print(f"\nProblem: {problem}")
     return 0
@@ -146,7 +147,7 @@ def _show(arguments: argparse.Namespace) -> int:
     registry = open_registry(arguments)
     version = registry.find(arguments.version, arguments.task)
     events = [each for each in registry.history() if _concerns(each, version)]
-    summary = _summary(registry, version)
+    summary = _summary(version, events, registry.in_use(version.task).name)
     details = {
         "folder": str(version.folder),
         "parent": version.parent,
@@ -190,16 +191,21 @@ def _tell(event: Event, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _summary(registry: Registry, version: ModelVersion) -> dict[str, Any]:
-    """Say of a version what it is, what came of it, and who decided that, when and why."""
-    task = version.task
-    events = [each for each in registry.history() if _concerns(each, version)]
-    decisions = [each for each in events if each.kind != "submitted"]
-    in_use = registry.in_use(task).name == version.name
+def _summary(version: ModelVersion, events: Iterable[Event], in_use: str) -> dict[str, Any]:
+    """Say of a version what it is, what came of it, and who decided that, when and why.
+
+    Parameters
+    ----------
+    events
+        All of the registry, read once for all versions: each holds the figures of a card.
+    in_use
+        Name of the version of the same task that is in use.
+    """
+    decisions = [each for each in events if each.kind != "submitted" and _concerns(each, version)]
     summary: dict[str, Any] = {
         "version": version.name,
-        "task": task,
-        "state": _state(in_use, version, decisions),
+        "task": version.task,
+        "state": _state(version.name == in_use, decisions),
         "made_at": version.when,
         "made_by": version.who,
         "sha256": None,
@@ -214,7 +220,7 @@ def _summary(registry: Registry, version: ModelVersion) -> dict[str, Any]:
     return summary
 
 
-def _state(in_use: bool, version: ModelVersion, decisions: Sequence[Event]) -> str:
+def _state(in_use: bool, decisions: Sequence[Event]) -> str:
     if in_use:
         return "in use"
     if any(each.kind != "refused" for each in decisions):

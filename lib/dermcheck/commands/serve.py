@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         output, host = sys.stdout, arguments.host
 
         def say_ready(app: DermCheckApp) -> None:
-            app.examine = lambda: _examination(settings)
+            app.examine = lambda: _examination(settings, arguments.registry)
             print(_welcome(app, studies, host, settings.port), file=output, flush=True)
 
         from dermcheck.label_app.running import run_server
@@ -110,12 +110,16 @@ def _settings(
     return ServerSettings(studies, models, listener, loopback, arguments.verbose, attach_viewer, registry)
 
 
-def _examination(settings: ServerSettings) -> list[dict[str, str | None]]:
-    """Let the doctor look, for the start page."""
+def _examination(settings: ServerSettings, registry: Path | None) -> list[dict[str, str | None]]:
+    """Let the doctor look, for the start page.
+
+    `registry` is the folder that was asked for. Only such a one must exist; the default one, which the
+    settings name too, comes with the first training.
+    """
     from dermcheck.doctor import Subject, examine
 
     # Port 0: the server itself has taken its own.
-    subject = Subject(settings.studies, settings.models, "127.0.0.1", 0, settings.registry)
+    subject = Subject(settings.studies, settings.models, "127.0.0.1", 0, registry)
     return [
         {"name": finding.name, "found": finding.found, "advice": finding.advice}
         for finding in examine(subject)

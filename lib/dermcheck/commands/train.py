@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from dermcheck.commands.models import add_registry_option
 from dermcheck.commands.serve import STUDIES_VARIABLE
 from dermcheck.errors import ArgumentError, DermCheckError
 
@@ -72,9 +73,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_material(parser)
     _add_settings(parser)
     _add_dendrites(parser)
-    parser.add_argument(
-        "--registry", metavar="DIR", type=Path, help="folder of the models (default: the account's own)"
-    )
+    add_registry_option(parser)
     parser.add_argument(
         "--run", dest="run_folder", metavar="DIR", type=Path,
         help="folder of this run (default: one in the registry's)",
@@ -110,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"dermcheck: {latest.stopped()}", file=sys.stderr)
         return 130
-    print(json.dumps(_as_json(order, outcome)) if arguments.json else _in_words(order, outcome))
+    print(json.dumps(_as_json(order, outcome)) if arguments.json else _in_words(outcome))
     return 0
 
 
@@ -253,7 +252,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _in_words(order: TrainingOrder, outcome: Outcome) -> str:
+def _in_words(outcome: Outcome) -> str:
     fate = "is in use now" if outcome.promoted else "is not taken into use"
     return (
         f"{outcome.version} {fate}: {outcome.answer}\n"

@@ -35,14 +35,8 @@ _READ_S: Final = 60.0
 class TimedSession(requests.Session):
     """A session whose requests end: without a limit one archive that hangs would hang everything."""
 
-    def request(self, *arguments: Any, **options: Any) -> requests.Response:
-        """Send a request, with a time limit unless one is given."""
-        if options.get("timeout") is None:
-            options["timeout"] = (_CONNECT_S, _READ_S)
-        return super().request(*arguments, **options)
-
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        """Send a prepared request, with a time limit unless one is given."""
+        """Send a request, as all methods do in the end, with a time limit unless one is given."""
         if options.get("timeout") is None:
             options["timeout"] = (_CONNECT_S, _READ_S)
         return super().send(request, **options)

@@ -18,7 +18,7 @@ from dermcheck.datastore.archive import Archive
 from dermcheck.datastore.catalogue import Catalogue
 from dermcheck.datastore.instances import describe
 from dermcheck.datastore.outbox import Outbox, Waiting
-from dermcheck.datastore.web_archive import RefusedError
+from dermcheck.datastore.web_archive import RefusedError, instance_key
 from dermcheck.dicom.attributes import read_uid
 from dermcheck.errors import DermCheckError, StorageError
 
@@ -77,7 +77,7 @@ class OutboxArchive:
 
     def _list(self, dataset: Dataset) -> None:
         try:
-            self._catalogue.put(describe(dataset, _key(dataset), stored_ns=time.time_ns()))
+            self._catalogue.put(describe(dataset, instance_key(dataset), stored_ns=time.time_ns()))
         except DermCheckError as error:
             _logger.error("%s", error)
 
@@ -240,10 +240,6 @@ class OutboxArchive:
             )
         waiting.pop("PixelData", None)
         return waiting.to_json_dict()
-
-
-def _key(dataset: Dataset) -> str:
-    return "/".join(read_uid(dataset, f"{level}InstanceUID") for level in ("Study", "Series", "SOP"))
 
 
 def _reference(dataset: Dataset) -> Dataset:

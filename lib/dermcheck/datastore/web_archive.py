@@ -23,7 +23,7 @@ from dermcheck.dicom.segmentation_reading import is_segmentation
 from dermcheck.dicom.sop_classes import is_photograph
 from dermcheck.errors import DermCheckError, NotFoundError, StorageError, UnreadableImageError
 
-__all__ = ["RefusedError", "WebArchive"]
+__all__ = ["RefusedError", "WebArchive", "instance_key"]
 
 _LABELS: Final = "SEG"
 _PAGE: Final = 1000
@@ -264,7 +264,7 @@ class WebArchive:
                 "see PS3.18 table I.2-2). Ask its administrator."
             )
         for dataset in datasets:
-            key = _key(dataset)
+            key = instance_key(dataset)
             self._known.add(key)
             self._catalogue.put(describe(dataset, key))
         return response
@@ -302,14 +302,15 @@ def _make_client(access: ArchiveAccess) -> DICOMwebClient:
     return client
 
 
-def _key(dataset: Dataset) -> str:
+def instance_key(dataset: Dataset) -> str:
+    """Return the place of an archive's instance in the catalogue: its three UIDs with slashes between."""
     return "/".join(read_uid(dataset, f"{level}InstanceUID") for level in ("Study", "Series", "SOP"))
 
 
 def _listed_key(dataset: Dataset, address: str) -> str:
     """Return the key of a search result, whose UIDs are required (PS3.18 table 10.6.3-5)."""
     try:
-        return _key(dataset)
+        return instance_key(dataset)
     except UnreadableImageError as error:
         raise StorageError(
             f"{address}: it does not answer as DICOMweb does; in a search result {error}"

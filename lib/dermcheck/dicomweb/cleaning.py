@@ -14,7 +14,7 @@ from dermcheck.dicom.author import Algorithm, Author, Clinician
 from dermcheck.dicom.codes import to_long_string
 from dermcheck.dicom.header import read_header
 from dermcheck.dicom.references import items
-from dermcheck.dicom.segmentation import LesionSegment, read_segmentation, write_segmentation
+from dermcheck.dicom.segmentation import read_segmentation, write_segmentation
 
 __all__ = ["clean_segmentation", "is_clean"]
 
@@ -36,8 +36,8 @@ _KEPT: Final = (
 """What identifies the object and says when it was made: stays as the viewer wrote it."""
 
 
-def clean_segmentation(received: Dataset, photograph: Dataset) -> tuple[Dataset, list[LesionSegment]]:
-    """Return a conformant Segmentation of the same outlines, and these outlines.
+def clean_segmentation(received: Dataset, photograph: Dataset) -> Dataset:
+    """Return a conformant Segmentation of the same outlines.
 
     It is the object received where that is conformant. Else it is a new one under the same UIDs, as
     PS3.18 section 10.5 lets an archive coerce what it stores: a viewer finds what it stored again.
@@ -58,7 +58,7 @@ def clean_segmentation(received: Dataset, photograph: Dataset) -> tuple[Dataset,
     header = read_header(photograph)
     segments = read_segmentation(received, header)
     if is_clean(received, header.rows, header.columns):
-        return received, segments
+        return received
     drawn = [segment for segment in segments if segment.mask.any()] or segments
     rebuilt = write_segmentation(
         photograph, drawn, _author(received), edited_from_prediction=not _is_manual(received)
@@ -68,7 +68,7 @@ def clean_segmentation(received: Dataset, photograph: Dataset) -> tuple[Dataset,
             setattr(rebuilt, keyword, received[keyword].value)
     rebuilt.file_meta.MediaStorageSOPInstanceUID = rebuilt.SOPInstanceUID
     rebuilt.OriginalAttributesSequence = [_what_was_changed(received)]
-    return rebuilt, segments
+    return rebuilt
 
 
 def is_clean(segmentation: Dataset, rows: int, columns: int) -> bool:

@@ -26,7 +26,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dermcheck.dicom.attributes import dataset_meta, instance_name
+from dermcheck.dicom.attributes import dataset_meta, instance_name, read_whole_number
 from dermcheck.dicom.decoding import decode_frame
 from dermcheck.dicom.header import read_header
 from dermcheck.dicom.image_pixel import read_image_pixel
@@ -47,7 +47,7 @@ FRAME_KINDS: Final = {
 }
 """Media type of one frame's stream by transfer syntax (PS3.18 table 8.7.3-2)."""
 
-NATIVE: Final = "1.2.840.10008.1.2.1"
+NATIVE: Final = str(ExplicitVRLittleEndian)
 """Transfer syntax UID of uncompressed samples, which have one form only: that of little endian."""
 _MOST_FRAMES: Final = 1000
 _NATIVE_LITTLE: Final = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
@@ -130,10 +130,7 @@ def frame_bytes(dataset: Dataset, numbers: Iterable[int], syntax: str) -> list[b
 
 
 def _number_of_frames(dataset: Dataset) -> int:
-    try:
-        return max(1, int(dataset.get("NumberOfFrames") or 1))
-    except (TypeError, ValueError) as error:
-        raise UnreadableImageError(f"{instance_name(dataset)}: NumberOfFrames is no number.") from error
+    return max(1, read_whole_number(dataset, "NumberOfFrames", default=1))
 
 
 def _stream(dataset: Dataset, number: int, count: int) -> bytes:
@@ -151,19 +148,14 @@ def _stream(dataset: Dataset, number: int, count: int) -> bytes:
 
 def _slice(dataset: Dataset, number: int, count: int) -> bytes:
     """Cut one frame out of uncompressed pixel data; packed bits begin at a byte only if they fit."""
-    try:
-        pixels = int(dataset.Rows) * int(dataset.Columns)
-        samples, bits = int(dataset.get("SamplesPerPixel", 1)), int(dataset.BitsAllocated)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise UnreadableImageError(
-            f"{instance_name(dataset)}: Rows, Columns or BitsAllocated is missing or no number. "
-            "Export it again."
-        ) from error
-    check_size(int(dataset.Rows), int(dataset.Columns), instance_name(dataset))
+    rows, columns = read_whole_number(dataset, "Rows"), read_whole_number(dataset, "Columns")
+    samples = read_whole_number(dataset, "SamplesPerPixel", default=1)
+    bits = read_whole_number(dataset, "BitsAllocated")
+    check_size(rows, columns, instance_name(dataset))
     if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
         samples = 2  # PS3.3 C.7.6.3.1.2
     content = dataset.PixelData
-    size = pixels * samples * bits
+    size = rows * columns * samples * bits
     if len(content) * 8 < size * count:
         raise UnreadableImageError(
             f"{instance_name(dataset)}: PixelData holds {len(content):,} bytes, expected "

@@ -93,14 +93,6 @@ class Rows:
         self._catalogue = catalogue
         self._studies: dict[str, tuple[tuple[Instance, ...], Row]] = {}
 
-    def has_study(self, study: str) -> bool:
-        """Tell whether there is such a study."""
-        return bool(self._catalogue.study(study))
-
-    def has_series(self, study: str, series: str) -> bool:
-        """Tell whether there is such a series in the study."""
-        return any(found.series_instance_uid == series for found in self._catalogue.study(study))
-
     def of(
         self, level: Level, studies: Iterable[str] | None = None, series: str | None = None
     ) -> Iterator[Row]:

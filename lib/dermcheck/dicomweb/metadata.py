@@ -9,7 +9,7 @@ from pydicom.tag import BaseTag
 
 from dermcheck.dicom.attributes import dataset_meta
 
-__all__ = ["LARGEST_INLINE_BYTES", "bulk_data", "metadata_json"]
+__all__ = ["LARGEST_INLINE_BYTES", "bulk_data", "instance_address", "metadata_json"]
 
 _logger = logging.getLogger(__name__)
 
@@ -19,6 +19,11 @@ LARGEST_INLINE_BYTES: Final = 1024
 _BINARY: Final = frozenset({"OB", "OW", "OF", "OD", "OL", "OV", "UN"})
 _PIXEL_DATA: Final = 0x7FE00010
 _AVAILABLE_TRANSFER_SYNTAX: Final = "00083002"
+
+
+def instance_address(root: str, study: str, series: str, instance: str) -> str:
+    """Return the URL of an instance by that of the service (without a slash at its end) and its UIDs."""
+    return f"{root}/studies/{study}/series/{series}/instances/{instance}"
 
 
 def metadata_json(dataset: Dataset, address: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from dermcheck.dicom.attributes import dataset_meta
 from dermcheck.dicomweb.accept import MediaRange, PartKind, choose_part, choose_whole
 from dermcheck.dicomweb.frames import NATIVE, frame_parts, instance_bytes
 from dermcheck.dicomweb.levels import Level, Rows
-from dermcheck.dicomweb.metadata import bulk_data, metadata_json
+from dermcheck.dicomweb.metadata import bulk_data, instance_address, metadata_json
 from dermcheck.dicomweb.palettes import has_palette, rgb_frames, rgb_header
 from dermcheck.dicomweb.query import parse_query, search
 from dermcheck.dicomweb.rendering import PICTURE_KINDS, Rendering, render
@@ -137,7 +137,10 @@ class FolderOrigin:
         dataset = self.read(instance, header_only=True)
         if has_palette(dataset):
             dataset = rgb_header(dataset)
-        content = _dumps(metadata_json(dataset, _instance_address(root, instance)))
+        address = instance_address(
+            root, instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid
+        )
+        content = _dumps(metadata_json(dataset, address))
         with self._lock:
             self._kept[key] = content
             while len(self._kept) > _MOST_KEPT:
@@ -246,13 +249,6 @@ def _address(root: str, result: dict[str, Any], level: Level) -> str:
     tags = ("0020000D", "0020000E", "00080018")
     return root + "".join(
         f"/{name}/{result[tag]['Value'][0]}" for name, tag in zip(names[: level + 1], tags, strict=False)
-    )
-
-
-def _instance_address(root: str, instance: Instance) -> str:
-    return (
-        f"{root}/studies/{instance.study_instance_uid}/series/{instance.series_instance_uid}"
-        f"/instances/{instance.sop_instance_uid}"
     )
 
 

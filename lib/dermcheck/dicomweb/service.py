@@ -1,5 +1,6 @@
 """What serves DICOMweb for one store: our own origin over a folder, or an archive's through a proxy."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydicom import Dataset
@@ -7,6 +8,7 @@ from pydicom import Dataset
 from dermcheck.datastore import StudyStore
 from dermcheck.datastore.archive_access import ArchiveAccess
 from dermcheck.datastore.folder_archive import FolderArchive
+from dermcheck.datastore.instances import Instance
 from dermcheck.datastore.outbox_archive import OutboxArchive
 from dermcheck.dicomweb.origin import FolderOrigin
 from dermcheck.dicomweb.proxy import ArchiveProxy
@@ -38,15 +40,8 @@ class DicomWebService:
         archive = self.store.archive
         if not isinstance(archive, OutboxArchive):
             return []
-        found = (archive.read_unsent(one.sop_instance_uid) for one in archive.unsent())
-        return [
-            dataset
-            for dataset in found
-            if dataset is not None
-            and dataset.StudyInstanceUID == study
-            and dataset.SeriesInstanceUID == series
-            and instance in (None, dataset.SOPInstanceUID)
-        ]
+        found = (archive.read_unsent(one.sop_instance_uid) for one in self._known(study, series, instance))
+        return [dataset for dataset in found if dataset is not None]
 
     def first_photograph(self, study: str, series: str | None = None, instance: str | None = None) -> Dataset:
         """Retrieve the first photograph of a study, of a series, or the one named.
@@ -58,12 +53,14 @@ class DicomWebService:
         StorageError
             If the archive does not answer.
         """
-        for found in self.store.catalogue.study(study):
-            if (
-                found.kind == "photograph"
-                and series in (None, found.series_instance_uid)
-                and instance in (None, found.sop_instance_uid)
-            ):
+        for found in self._known(study, series, instance):
+            if found.kind == "photograph":
                 return self.store.retrieve(found.sop_instance_uid)
         named = f"instance {instance}" if instance else f"series {series}" if series else f"study {study}"
         raise NotFoundError(f"{named}: there is no photograph of it in the studies. Refresh the list.")
+
+    def _known(self, study: str, series: str | None, instance: str | None) -> Iterator[Instance]:
+        """Yield what the catalogue has of a study, of a series, or the instance named."""
+        for found in self.store.catalogue.study(study):
+            if series in (None, found.series_instance_uid) and instance in (None, found.sop_instance_uid):
+                yield found

@@ -15,7 +15,6 @@ from dermcheck.errors import (
 
 __all__ = [
     "BusyError",
-    "ConflictError",
     "HttpError",
     "NotAcceptableError",
     "TooLargeError",
@@ -45,12 +44,6 @@ class NotAcceptableError(HttpError):
     """Nothing that the client accepts can be made of the resource."""
 
     http_status = 406
-
-
-class ConflictError(HttpError):
-    """The request was understood, but what it carries cannot be stored."""
-
-    http_status = 409
 
 
 class TooLargeError(HttpError):

@@ -1,6 +1,5 @@
 """What is sent to be stored (STOW-RS, PS3.18 section 10.5): checked, cleaned, kept, and answered for."""
 
-import hashlib
 import json
 import logging
 import threading
@@ -18,6 +17,7 @@ from dermcheck.dicom.attributes import read_text
 from dermcheck.dicom.new_file import write_new_file
 from dermcheck.dicom.photograph import read_dataset
 from dermcheck.dicomweb.cleaning import clean_segmentation
+from dermcheck.dicomweb.metadata import instance_address
 from dermcheck.errors import DermCheckError, MaskError, NotFoundError, StorageError
 
 __all__ = ["Receiver", "Stored"]
@@ -123,6 +123,8 @@ class Receiver:
                 if not stored.kept:
                     raise
                 _note_failure(stored, dataset, _OUT_OF_RESOURCES, str(error))
+            except DermCheckError as error:  # e.g. what is stored under its UID cannot be read
+                _note_failure(stored, dataset, _FAILED, str(error))
         return stored
 
     def _receive(self, dataset: Dataset, content: bytes, study: str | None, stored: Stored) -> None:
@@ -149,14 +151,14 @@ class Receiver:
                 _note_kept(stored, instance, None)
                 return
             kept = self._store_label(dataset, content, instance)
-        instance = describe(kept, "")
         changed = kept is not dataset
-        _note_kept(stored, instance, _COERCED if changed else None)
         if changed:
+            instance = describe(kept, "")
             stored.sentences.append(
                 f"Segmentation {instance.sop_instance_uid} was not conformant: it was rebuilt, and the "
                 "original is kept"
             )
+        _note_kept(stored, instance, _COERCED if changed else None)
         if instance.label and not instance.label.automatic:
             stored.labels.append((instance.label.image_id, instance.sop_instance_uid))
 
@@ -173,9 +175,7 @@ class Receiver:
             ) from error
         _check_belongs(dataset, photograph, instance)
         try:
-            kept, _ = clean_segmentation(dataset, photograph)
-        except StorageError:
-            raise
+            kept = clean_segmentation(dataset, photograph)
         except DermCheckError as error:
             raise _Refused(_DOES_NOT_FIT, str(error)) from error
         if kept is not dataset:
@@ -203,7 +203,7 @@ class Receiver:
         """Refuse another object under the UID of a stored one."""
         uid = found.sop_instance_uid
         original = self._original(uid)
-        if original.is_file() and _digest(original.read_bytes()) == _digest(content):
+        if original.is_file() and original.read_bytes() == content:
             return
         there = self._store.archive.retrieve_instance(
             found.study_instance_uid, found.series_instance_uid, found.sop_instance_uid
@@ -251,9 +251,8 @@ def _parse(content: bytes) -> Dataset:
 
 
 def _note_kept(stored: Stored, instance: Instance, warning: int | None) -> None:
-    place = (
-        f"{stored.root}/studies/{instance.study_instance_uid}/series/{instance.series_instance_uid}"
-        f"/instances/{instance.sop_instance_uid}"
+    place = instance_address(
+        stored.root, instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid
     )
     item = _reference(instance.sop_class_uid, instance.sop_instance_uid)
     item["00081190"] = {"vr": "UR", "Value": [place]}
@@ -280,7 +279,3 @@ def _reference(sop_class_uid: str, sop_instance_uid: str) -> dict[str, Any]:
         tag: {"vr": "UI", "Value": [uid]} if uid else {"vr": "UI"}
         for tag, uid in (("00081150", sop_class_uid), ("00081155", sop_instance_uid))
     }
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.sha256(content).digest()

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from dermcheck.inference.calibration import decide
 from dermcheck.lesions import CLASSES, LESION_CLASSES, LesionClass
 from dermcheck.networks.cards import AnswerRules, Calibration, PhotographCheck
 
@@ -58,7 +59,7 @@ def possible_classes(
 ) -> npt.NDArray[np.bool_]:
     """Tell which classes remain possible: (..., 7) bool for (..., 7) probabilities."""
     p = np.asarray(probabilities, np.float64)
-    decided = (p / np.asarray(calibration.natural_prior)).argmax(-1)
+    decided = decide(p, calibration)
     return np.asarray(
         (p >= np.asarray(rules.possible_from)) | (np.arange(len(CLASSES)) == decided[..., None])
     )

@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from dermcheck.dicomweb.accept import MediaRange, choose_whole, parse_accept, parse_media_type
 from dermcheck.dicomweb.frames import frame_numbers, frame_parts, instance_bytes
 from dermcheck.dicomweb.levels import Level
-from dermcheck.dicomweb.metadata import metadata_json
+from dermcheck.dicomweb.metadata import instance_address, metadata_json
 from dermcheck.dicomweb.multipart import multipart_type, new_boundary, read_part_places, write_parts
 from dermcheck.dicomweb.rendering import PICTURE_KINDS, THUMBNAIL, Rendering, parse_rendering, render
 from dermcheck.dicomweb.statuses import TooLargeError, UnsupportedMediaTypeError
@@ -73,11 +73,24 @@ def _unsent(request: Request, service: DicomWebService, uids: Sequence[str]) -> 
     if len(uids) < 2 or not (waiting := service.unsent(*uids)):
         return None
     if request.url.path.endswith("/metadata"):
-        listed = [metadata_json(dataset, f"{_root(request)}/unsent") for dataset in waiting]
+        root, study, series = _root(request), uids[0], uids[1]
+        listed = [
+            metadata_json(dataset, instance_address(root, study, series, dataset.SOPInstanceUID))
+            for dataset in waiting
+        ]
         return Response(json.dumps(listed), media_type=_JSON)
-    boundary = new_boundary()
     parts = [(_DICOM, instance_bytes(dataset, dataset.file_meta.TransferSyntaxUID)) for dataset in waiting]
-    return Response(b"".join(write_parts(parts, boundary)), media_type=multipart_type(_DICOM, boundary))
+    return _multipart(_DICOM, parts)
+
+
+def _multipart(
+    kind: str, parts: Iterable[tuple[str, bytes]], headers: dict[str, str] | None = None
+) -> Response:
+    """Answer with parts that are all of one kind, each with its Content-Type."""
+    boundary = new_boundary()
+    return Response(
+        b"".join(write_parts(parts, boundary)), media_type=multipart_type(kind, boundary), headers=headers
+    )
 
 
 # ---- QIDO-RS (PS3.18 section 10.6) ----
@@ -282,9 +295,7 @@ def _frames_of_archive(
 
 
 def _in_parts(kind: PartKind, contents: Iterable[bytes], headers: dict[str, str]) -> Response:
-    boundary = new_boundary()
-    body = b"".join(write_parts(((kind.content_type, content) for content in contents), boundary))
-    return Response(body, media_type=multipart_type(kind.kind, boundary), headers=headers)
+    return _multipart(kind.kind, ((kind.content_type, content) for content in contents), headers)
 
 
 @router.get(_INSTANCE + "/bulkdata/{tag}", summary="A binary value of an instance")
@@ -306,10 +317,7 @@ def bulk_data_of_instance(
     content = origin.bulk_data(instances[0], tag)
     if not as_part:
         return Response(content, media_type=kind)
-    boundary = new_boundary()
-    return Response(
-        b"".join(write_parts([(kind, content)], boundary)), media_type=multipart_type(kind, boundary)
-    )
+    return _multipart(kind, [(kind, content)])
 
 
 @router.get(_INSTANCE, summary="An instance as a DICOM file")

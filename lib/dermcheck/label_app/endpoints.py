@@ -284,7 +284,7 @@ def gpu_info(user: Administrator) -> None:
 @router.post("/proxy/dicom/{path:path}", include_in_schema=False)
 def proxy(user: AnyUser, path: str) -> None:
     """Refuse: it would pass on any request, with the server's own log-in."""
-    raise NotFoundError("DermCheck passes no requests on to archives.")
+    raise NotFoundError("DermCheck passes no requests on here. Ask for studies at /dicom-web.")
 
 
 def _read_sent_photograph(file: UploadFile) -> SourceImage:

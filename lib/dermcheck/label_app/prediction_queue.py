@@ -139,7 +139,7 @@ class PredictionQueue:
                     )
                 job = self._jobs[key] = _Job(key, work)
                 self._waiting.append(job)
-                if not self._idle and len(self._threads) < self._at_once:
+                if len(self._waiting) > self._idle and len(self._threads) < self._at_once:
                     name = f"predict {len(self._threads) + 1}"
                     self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
                     self._threads[-1].start()

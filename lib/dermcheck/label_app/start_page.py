@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -109,10 +108,9 @@ def _problems(say: dict[str, str], problems: list[str]) -> str:
 
 
 def _worklist(
-    app: DermCheckApp, say: dict[str, str], images: list[str], done: Iterable[str], listed: Listed, page: int
+    app: DermCheckApp, say: dict[str, str], images: list[str], done: frozenset[str], listed: Listed, page: int
 ) -> str:
-    finished = frozenset(done)
-    chosen = [image for image in images if listed == "all" or (image in finished) == (listed == "done")]
+    chosen = [image for image in images if listed == "all" or (image in done) == (listed == "done")]
     pages = max(1, math.ceil(len(chosen) / _PAGE_SIZE))
     page = min(max(page, 1), pages)
     rows = [

@@ -193,10 +193,6 @@ class Trainers:
             )
         return self._to_json(job) if job else None
 
-    def close(self) -> None:
-        """End the trainings, as the server ends."""
-        self._jobs.close()
-
     def latest_first(self, stats: Mapping[str, Any]) -> dict[str, Any]:
         """Put the model that is in training first: 3D Slicer shows the first one's progress."""
         asked_for = self._jobs.unfinished()[:1] or self._jobs.all()[-1:]

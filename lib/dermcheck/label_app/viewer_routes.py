@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import numpy as np
@@ -15,10 +14,10 @@ from pydantic import BaseModel, ConfigDict
 from dermcheck.dicom.segmentation import LesionSegment, read_segmentation
 from dermcheck.errors import ArgumentError, DermCheckError, NotFoundError
 from dermcheck.label_app.browser_masks import encode_label_map
-from dermcheck.label_app.browser_submissions import BrowserSubmission, SubmissionStore
+from dermcheck.label_app.browser_submissions import BrowserSubmission
 from dermcheck.label_app.endpoints import Annotator, AnyUser
 from dermcheck.label_app.submissions import UNKNOWN_CLINICIAN
-from dermcheck.label_app.worklist import Worklist, choose_next
+from dermcheck.label_app.worklist import choose_next
 from dermcheck.lesions import LESION_CLASSES
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def photograph(user: AnyUser, image: str, client: str = "", clinician: str = "")
             answer["label"] = _listed(label) | _outline(segments, header.rows, header.columns)
         except DermCheckError as error:
             answer["problem"] = str(error)
-    visits = _worklist(app).enter(image, client, _logged_in(user) or clinician) if client else []
+    visits = app.worklist.enter(image, client, _logged_in(user) or clinician) if client else []
     answer["visitors"] = [
         {"clinician": visit.clinician, "minutes": round(seconds / 60)} for visit, seconds in visits
     ]
@@ -130,13 +129,13 @@ def submit(user: Annotator, submission: BrowserSubmission, client: str = "") -> 
     this photograph meanwhile; all of it is kept.
     """
     app: DermCheckApp = app_instance()
-    submitted = _submissions(app).submit(submission, _logged_in(user))
+    submitted = app.submissions.submit(submission, _logged_in(user))
     label = submitted.label
     if not submitted.repeated:
         noted = submission.model_dump(mode="json", exclude={"mask", "rows", "columns", "image"})
         app.datastore().update_label_info(label.sop_instance_uid, "final", noted | {"viewer": "OHIF"})
         app.on_save_label(submission.image, label.sop_instance_uid)
-    _worklist(app).leave(submission.image, client)
+    app.worklist.leave(submission.image, client)
     return {
         "label": _listed(label),
         "repeated": submitted.repeated,
@@ -155,7 +154,7 @@ def next_photograph(user: AnyUser, wanted: Annotated[NextRequest, Body()]) -> di
         header = app.store.header(image)
         answer |= {"study": header.study_instance_uid, "series": header.series_instance_uid}
         if wanted.client:
-            _worklist(app).enter(image, wanted.client, _logged_in(user) or wanted.clinician)
+            app.worklist.enter(image, wanted.client, _logged_in(user) or wanted.clinician)
     return answer
 
 
@@ -213,7 +212,7 @@ def _choose(app: DermCheckApp, wanted: NextRequest) -> str | None:
     name = wanted.strategy or next(iter(strategies))
     if name not in strategies:
         raise NotFoundError(f"There is no strategy {name!r}; the strategies are {', '.join(strategies)}.")
-    taken = _worklist(app).taken(wanted.client)
+    taken = app.worklist.taken(wanted.client)
     return choose_next(strategies[name], {"strategy": name}, app.datastore(), wanted.skip, taken)
 
 
@@ -238,9 +237,8 @@ def _outline(segments: list[LesionSegment], rows: int, columns: int) -> dict[str
 
 
 def _listed(label: StoredLabel) -> dict[str, Any]:
-    fields = asdict(label)
     return {
-        "id": fields["sop_instance_uid"],
+        "id": label.sop_instance_uid,
         "automatic": label.automatic,
         "creator": label.creator,
         "created": label.created.isoformat() if label.created.year > 1 else None,
@@ -250,22 +248,14 @@ def _listed(label: StoredLabel) -> dict[str, Any]:
 def _queue(app: DermCheckApp, clinician: str) -> dict[str, int]:
     name = clinician.strip() or UNKNOWN_CLINICIAN
     image_ids = app.store.image_ids()
+    done = app.store.finished_ids().intersection(image_ids)
     yours = sum(
         any(label.creator == name for label in app.store.labels(image_id) if not label.automatic)
-        for image_id in app.store.finished_ids().intersection(image_ids)
+        for image_id in done
     )
     left = len(app.datastore().get_unlabeled_images())
-    done = len(app.store.finished_ids().intersection(image_ids))
-    return {"total": len(image_ids), "done": done, "left": left, "yours": yours}
+    return {"total": len(image_ids), "done": len(done), "left": left, "yours": yours}
 
 
 def _logged_in(user: Any) -> str | None:
     return str(user.username) if settings.MONAI_LABEL_AUTH_ENABLE else None
-
-
-def _worklist(app: DermCheckApp) -> Worklist:
-    return app.worklist
-
-
-def _submissions(app: DermCheckApp) -> SubmissionStore:
-    return app.submissions

@@ -18,6 +18,7 @@ from dermcheck.learning.material import gather
 from dermcheck.learning.place import one_training, progress_path, training_folder
 from dermcheck.registry.competition import compete
 from dermcheck.training.data import decode, identify
+from dermcheck.training.evaluation.seen import sources_with_folds
 from dermcheck.training.fitting import writing
 from dermcheck.training.numerics import remembered_numerics
 from dermcheck.training.progress import Progress, ProgressFile, Reporter
@@ -134,6 +135,7 @@ def _learn(
     side = max(configuration.schedule.sides)
     cache = cache or cache_root() / "training"
     photographs = decode(data_set, side, cache, progress=bar)
+    own_folds = sources_with_folds(data_set)
     data_set = identify(data_set, cache, progress=False)  # known from decoding, and as quick
     identity = run_identity(configuration, photographs, start)
     if run is None:
@@ -154,6 +156,7 @@ def _learn(
         registry,
         candidate,
         data_set,
+        own_folds=own_folds,
         parent=current.name if current else None,
         configuration=configuration.to_json(),
         data_fingerprint=photographs.fingerprint,

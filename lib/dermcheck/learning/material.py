@@ -55,8 +55,10 @@ def _check_corrections(data_set: DataSet, task: Task) -> None:
         count = sum(each.mask is not None for each in corrections)
     if count < LEAST_CORRECTIONS:
         found = f"There is {count} correction" if count == 1 else f"There are {count} corrections"
+        missing = LEAST_CORRECTIONS - count
         raise DataError(
             f"{found} with {_TEACHES[task]}, and at least {LEAST_CORRECTIONS} are needed: the model would "
-            f"learn fewer by heart instead of learning from them. Correct {LEAST_CORRECTIONS - count} more "
-            "photographs; the corrections made so far are kept. The model in use is untouched."
+            f"learn fewer by heart instead of learning from them. Correct {missing} more "
+            f"{'photograph' if missing == 1 else 'photographs'}; the corrections made so far are kept. The "
+            "model in use is untouched."
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,6 @@ from dermcheck.registry.gate import KEPT, GateDecision, decide
 from dermcheck.registry.registry import Registry
 from dermcheck.registry.versions import ModelVersion
 from dermcheck.training.data.data_set import DataSet
-from dermcheck.training.data.picture_cache import Photographs
 from dermcheck.training.data.splits import REPORT
 from dermcheck.training.evaluation.answers import (
     ClassificationAnswers,
@@ -19,6 +19,7 @@ from dermcheck.training.evaluation.answers import (
     OutlineAnswers,
     answer_photographs,
 )
+from dermcheck.training.evaluation.seen import reasons_against
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,8 +32,9 @@ __all__ = ["compete"]
 def compete(
     registry: Registry,
     candidate: Path,
-    data: DataSet | Photographs,
+    data: DataSet,
     *,
+    own_folds: Collection[str],
     parent: str | None,
     configuration: Mapping[str, Any],
     data_fingerprint: str,
@@ -51,7 +53,9 @@ def compete(
     candidate
         Folder with the weights and the card; only read.
     data
-        Photographs with their folds (a data set: after `identify`), those of fold 9 untouched by both models.
+        After `identify`, so that each photograph has its fold; those of fold 9 judge.
+    own_folds
+        Of `sources_with_folds`: the sources of `data` that came with folds of their own.
     parent, configuration, data_fingerprint, who, reason
         As for `Registry.submit`.
 
@@ -84,7 +88,7 @@ def compete(
     while True:
         current = registry.in_use(version.task)
         rival = current.load()
-        unfair = _touched(version, contender[1], data) or _touched(current, rival[1], data)
+        unfair = _unfair(contender[1], data, own_folds) or _unfair(rival[1], data, own_folds)
         if unfair or isinstance(answers, NothingToAnswerError):
             decision = GateDecision(False, f"{unfair or answers} {KEPT}")
         else:
@@ -100,7 +104,7 @@ def compete(
 
 
 def _answers(
-    model: tuple[nn.Module, ModelCard], data: DataSet | Photographs
+    model: tuple[nn.Module, ModelCard], data: DataSet
 ) -> ClassificationAnswers | OutlineAnswers | NothingToAnswerError:
     """Let the candidate answer; without anything to answer, no model is better than another."""
     try:
@@ -109,20 +113,15 @@ def _answers(
         return error
 
 
-def _touched(version: ModelVersion, card: ModelCard, data: DataSet | Photographs) -> str | None:
-    """Say why a comparison would not be fair: a model has seen the photographs that shall judge it."""
-    for source in sorted(_sources(data)):
-        used = card.used_folds.get(source)
-        if used is not None and (seen := sorted(set(REPORT) & {*used.fit, *used.select})):
-            return (
-                f"{version.name} was trained or selected on fold {', '.join(map(str, seen))} of {source}, so "
-                "these photographs cannot tell which model is better."
-            )
-    return None
+def _unfair(card: ModelCard, data: DataSet, own_folds: Collection[str]) -> str | None:
+    """Say why a comparison would not be fair: a model has seen what shall judge it, or may have.
 
-
-def _sources(data: DataSet | Photographs) -> set[str]:
-    """Name the data sets whose untouched photographs are compared on."""
-    if isinstance(data, DataSet):
-        return {each.source for each in data.photographs if each.fold in REPORT}
-    return set(data.source[data.rows(REPORT)].tolist())
+    A card without `used_folds` does not say, and is let through; whatever `train` makes has them.
+    """
+    if not card.used_folds:
+        return None
+    judged = replace(data, photographs=tuple(each for each in data.photographs if each.fold in REPORT))
+    reasons = reasons_against(card, judged, REPORT, own_folds)
+    if not reasons:
+        return None
+    return f"{'; '.join(reasons)}. So these photographs cannot tell which model is better."

@@ -146,15 +146,24 @@ class EventLog:
         StorageError
             If the folder can't be written, the disk is full, or another process keeps the lock.
         """
+        make_private_folder(self.path.parent)
+        lock = FileLock(self._lock, timeout=_LOCK_SECONDS, mode=0o600)
         try:
-            make_private_folder(self.path.parent)
-            with FileLock(self._lock, timeout=_LOCK_SECONDS, mode=0o600):
-                yield self._append
+            lock.acquire()
         except Timeout as error:
             raise StorageError(
                 f"{self.path.parent}: another process has been writing here for {_LOCK_SECONDS:.0f} seconds. "
                 "Wait for it, or end it."
             ) from error
+        except OSError as error:
+            raise StorageError(
+                f"{self._lock}: this cannot be written ({error.strerror}); nothing has changed. Make the "
+                "folder writable."
+            ) from error
+        try:
+            yield self._append
+        finally:
+            lock.release()
 
     def _append(self, event: Event) -> None:
         try:

@@ -33,8 +33,6 @@ def line_of_use(events: Iterable[Event], task: Task) -> Sequence[str]:
         elif event.kind == "rolled back":
             while len(line) > 1 and line[-1] != event.version:
                 line.pop()
-            if (
-                line[-1] != event.version
-            ):  # the line that promoted it is unreadable; this one says what counts
+            if line[-1] != event.version:  # what promoted it is unreadable; this event says what counts
                 line.append(event.version)
     return tuple(reversed(line))

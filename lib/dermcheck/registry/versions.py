@@ -22,7 +22,6 @@ __all__ = [
     "REFERENCE",
     "ModelVersion",
     "folder_version",
-    "reference_version",
     "reference_versions",
     "write_version",
 ]
@@ -99,8 +98,7 @@ class ModelVersion:
             If a file is missing, damaged, or not the one that was submitted.
         """
         card = self.read_card()
-        for name in self.files:
-            self._check_file(name)
+        self._check_file(ENTRY_NAME)
         if card.task != self.task:
             raise ModelError(f"{self.folder}: this is a model for {card.task}, expected one for {self.task}.")
         expected = card.sha256
@@ -139,17 +137,6 @@ def folder_version(models: Path, task: Task) -> ModelVersion:
     return ModelVersion(name=card.version, task=task, folder=folder, metrics=card.figures, when=card.created)
 
 
-def reference_version(task: Task) -> ModelVersion:
-    """Return the version that comes with DermCheck and is in use at first.
-
-    Raises
-    ------
-    ModelError
-        If its card is missing or damaged.
-    """
-    return _shipped(REFERENCE, task, REFERENCE_MODELS / _ROLES[task])
-
-
 def reference_versions(task: Task) -> list[ModelVersion]:
     """Return all versions that come with DermCheck, the one that is in use at first before the others.
 
@@ -158,8 +145,8 @@ def reference_versions(task: Task) -> list[ModelVersion]:
     ModelError
         If a card is missing or damaged.
     """
-    further = [_shipped(name, task, REFERENCE_MODELS / folder) for name, folder in _FURTHER[task].items()]
-    return [reference_version(task), *further]
+    folders = {REFERENCE: _ROLES[task], **_FURTHER[task]}
+    return [_shipped(name, task, REFERENCE_MODELS / folder) for name, folder in folders.items()]
 
 
 def _shipped(name: str, task: Task, folder: Path) -> ModelVersion:

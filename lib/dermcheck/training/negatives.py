@@ -1,6 +1,6 @@
 """Pictures that are no lesion photographs, drawn by code: what somebody may upload by mistake.
 
-They teach the check "not a lesion photograph" (`training.photograph_probe`). Drawn ones need no data set, no
+They teach the check "not a lesion photograph" (`training.photograph_check`). Drawn ones need no data set, no
 licence and no network, and any number of them can be had. Each kind is a function of its own, so that a
 measurement can leave whole kinds out of the fit: what is then flagged was never seen in any form.
 """
@@ -30,15 +30,8 @@ _WORDS: Final = (  # noqa: SIM905
 ).split()
 
 
-def draw_negatives(
-    per_kind: int, side: int, seed: int, kinds: Mapping[str, _Draw] | None = None
-) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.uint8]]:
-    """Draw pictures of each kind; the same seed gives the same pictures.
-
-    Parameters
-    ----------
-    kinds
-        Some of `NEGATIVE_KINDS`; all by default.
+def draw_negatives(per_kind: int, side: int, seed: int) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.uint8]]:
+    """Draw pictures of each of `NEGATIVE_KINDS`; the same seed gives the same pictures.
 
     Returns
     -------
@@ -47,11 +40,10 @@ def draw_negatives(
     pictures
         (N, side, side, 3) uint8 RGB.
     """
-    kinds = NEGATIVE_KINDS if kinds is None else kinds
-    names = np.repeat(np.array(list(kinds)), per_kind)
+    names = np.repeat(np.array(list(NEGATIVE_KINDS)), per_kind)
     pictures = [
         draw(np.random.default_rng((seed, *name.encode(), i)), side)
-        for name, draw in kinds.items()
+        for name, draw in NEGATIVE_KINDS.items()
         for i in range(per_kind)
     ]
     return names, np.stack(pictures)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from monai.losses.dice import DiceCELoss
 from torch import Tensor, nn
@@ -15,13 +13,13 @@ from torch import Tensor, nn
 from dermcheck.training.data.picture_cache import Photographs
 from dermcheck.training.data.splits import FIT, SELECT
 from dermcheck.training.data.transforms import to_batch, training_transforms
-from dermcheck.training.examination import jaccards, outline_evaluator, run_evaluator
-from dermcheck.training.fitting import Batch, Rows, Schedule, fit
+from dermcheck.training.examination import outline_evaluator, run_evaluator
+from dermcheck.training.fitting import Batch, Rows
 from dermcheck.training.mixing import draw_mixed, mixed_weights
 from dermcheck.training.numerics import Numerics
 from dermcheck.training.stopping import StopRequest
 
-__all__ = ["SegmentationLesson", "jaccard_indices", "train_outliner"]
+__all__ = ["SegmentationLesson"]
 
 _LARGEST_SCALE: Final = 1.3
 """Views reach past the picture's border, so that lesions of all sizes are seen."""
@@ -42,7 +40,6 @@ class SegmentationLesson:
     """See `TrainingConfiguration.corrections_share`."""
     side: int = 192
     """At which it is examined."""
-    hair: float = _HAIR
     key: str = field(default="jaccard", init=False)
 
     def __post_init__(self) -> None:
@@ -64,7 +61,7 @@ class SegmentationLesson:
     def batch(self, rows: Rows, side: int, generator: torch.Generator) -> Batch:
         """Make random views ``image`` with their masks ``mask`` (N, 1, side, side)."""
         transforms = training_transforms(
-            side, largest_scale=_LARGEST_SCALE, hair=self.hair, colour_constancy=_COLOUR_CONSTANCY
+            side, largest_scale=_LARGEST_SCALE, hair=_HAIR, colour_constancy=_COLOUR_CONSTANCY
         )
         view = transforms(to_batch(self.photographs, rows, generator, masks=True))
         return {"image": view["image"], "mask": view["mask"]}
@@ -86,21 +83,3 @@ class SegmentationLesson:
         masks = self.photographs.masks
         rows = rows[self.photographs.has_mask[rows]]
         return np.array([row for row in rows if not masks[int(row)].all()], np.int64)
-
-
-def train_outliner(network: nn.Module, photographs: Photographs, schedule: Schedule, run: Path) -> nn.Module:
-    """Train on folds 0 to 7; figures of fold 8 are logged each epoch."""
-    lesson = SegmentationLesson(photographs=photographs, seed=schedule.seed, side=schedule.sides[-1])
-    return fit(network, schedule, lesson, run)
-
-
-def jaccard_indices(
-    network: nn.Module, photographs: Photographs, rows: Rows, side: int
-) -> npt.NDArray[np.float64]:
-    """Intersection over union of each image's mask with the expert's, at the cache's side."""
-    numerics = Numerics(torch.device("cpu"))
-    network.eval()
-    parts = [
-        jaccards(network, photographs, rows[i : i + 32], side, numerics) for i in range(0, len(rows), 32)
-    ]
-    return np.concatenate(parts) if parts else np.zeros(0)

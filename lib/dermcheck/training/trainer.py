@@ -27,6 +27,7 @@ from dermcheck.training.classification import ClassificationLesson
 from dermcheck.training.configuration import TrainingConfiguration
 from dermcheck.training.data.picture_cache import Photographs
 from dermcheck.training.data.splits import FIT, check_folds, write_split
+from dermcheck.training.data.transforms import HALF
 from dermcheck.training.dendrites import DendriteGrowth, dendrites_available
 from dermcheck.training.fitting import TrainingError, fit, writing
 from dermcheck.training.freezing import freeze
@@ -42,7 +43,6 @@ logger = logging.getLogger(__name__)
 CANDIDATE_NAME: Final = "candidate"
 _CONFIGURATION_NAME: Final = "configuration.json"
 _SPLIT_NAME: Final = "split.csv"
-_HALF: Final = (0.5, 0.5, 0.5)
 _NAMES: Final = {"classification": "DermCheck classifier", "segmentation": "DermCheck outliner"}
 _LICENCES: Final = {
     "ham10000": "HAM10000: CC BY-NC 4.0 (research, non-commercial)",
@@ -201,8 +201,8 @@ def _from_scratch(configuration: TrainingConfiguration, photographs: Photographs
         classes=CLASSES if classifies else OUTLINER_CLASSES,
         input=InputSpec(
             side=configuration.schedule.sides[-1],
-            mean=_HALF,
-            std=_HALF,
+            mean=HALF,
+            std=HALF,
             geometry="centre_square" if classifies else "short_side",
             multiple=32,
         ),
@@ -235,10 +235,10 @@ def _check(configuration: TrainingConfiguration, photographs: Photographs, start
         raise TrainingError(
             f"The photographs are decoded to {photographs.side} px, but the training asks for {largest} px."
         )
-    if start is not None and (start[1].input.mean, start[1].input.std) != (_HALF, _HALF):
+    if start is not None and (start[1].input.mean, start[1].input.std) != (HALF, HALF):
         raise TrainingError(
             f"{start[1].name} {start[1].version} takes colours scaled by {start[1].input.mean} and "
-            f"{start[1].input.std}; training goes on only from models that take {_HALF} and {_HALF}."
+            f"{start[1].input.std}; training goes on only from models that take {HALF} and {HALF}."
         )
     if start is None and configuration.task == "classification":
         found = set(photographs.diagnosis[photographs.rows(FIT)].tolist())

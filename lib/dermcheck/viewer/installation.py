@@ -59,14 +59,12 @@ def chosen_bundle(root: Path | None = None) -> tuple[Bundle, Path]:
         raise BundleError(
             f"{choice}: it does not say which viewer to use. Say it: `dermcheck viewer use {DEFAULT.name}`."
         ) from error
-    if name == DEFAULT.name:
-        return DEFAULT, wheel_folder()
     if name not in BUNDLES:
         raise BundleError(
             f"{choice}: it names the viewer {name!r}, expected {' or '.join(BUNDLES)}. Choose one: "
             f"`dermcheck viewer use {DEFAULT.name}`."
         )
-    return BUNDLES[name], root / name
+    return BUNDLES[name], _folder(BUNDLES[name], root)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +91,11 @@ def list_bundles(root: Path | None = None) -> list[BundleState]:
 
 
 def _state(bundle: Bundle, in_use: bool, root: Path | None) -> BundleState:
-    folder = wheel_folder() if bundle is DEFAULT else viewer_root(root) / bundle.name
     installed = is_installed(bundle, root)
     problem = None
     if installed or in_use:
         try:
-            bundle.check(folder)
+            bundle.check(_folder(bundle, root))
         except BundleError as error:
             problem = str(error)
     return BundleState(bundle, installed, in_use, problem)
@@ -106,8 +103,11 @@ def _state(bundle: Bundle, in_use: bool, root: Path | None) -> BundleState:
 
 def is_installed(bundle: Bundle, root: Path | None = None) -> bool:
     """Tell whether a viewer's files are there; they are checked when it is used."""
-    folder = wheel_folder() if bundle is DEFAULT else viewer_root(root) / bundle.name
-    return (folder / "index.html").is_file()
+    return (_folder(bundle, root) / "index.html").is_file()
+
+
+def _folder(bundle: Bundle, root: Path | None) -> Path:
+    return wheel_folder() if bundle is DEFAULT else viewer_root(root) / bundle.name
 
 
 def use_bundle(name: str, root: Path | None = None) -> Bundle:
@@ -131,7 +131,7 @@ def use_bundle(name: str, root: Path | None = None) -> Bundle:
             f"The viewer {name} is not installed. Get its package (npm pack @ohif/app@{bundle.version}), "
             f"then `dermcheck viewer install ohif-app-{bundle.version}.tgz`."
         )
-    bundle.check(wheel_folder() if bundle is DEFAULT else root / name)
+    bundle.check(_folder(bundle, root))
     try:
         root.mkdir(parents=True, exist_ok=True)
         unfinished = root / f"{_CHOICE}.new"

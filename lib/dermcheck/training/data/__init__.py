@@ -5,7 +5,7 @@ from dermcheck.training.data.data_set import DataError, DataSet, LabelledPhotogr
 from dermcheck.training.data.layouts import open_data_set
 from dermcheck.training.data.picture_cache import Photographs, decode, identify
 from dermcheck.training.data.sampling import draw_rows, sampling_prior
-from dermcheck.training.data.splits import assign_folds, check_folds, read_split, write_split
+from dermcheck.training.data.splits import assign_folds, check_folds, write_split
 from dermcheck.training.data.transforms import to_batch, training_transforms, validation_transforms
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "identify",
     "open_corrections",
     "open_data_set",
-    "read_split",
     "sampling_prior",
     "to_batch",
     "training_transforms",

@@ -139,6 +139,11 @@ class LabelledPhotograph:
         kinds = ("patient", self.patient_id), ("lesion", self.lesion_id), ("image", self.image_id)
         return next(f"{kind}:{self.source}/{name}" for kind, name in kinds if name)
 
+    @property
+    def lesion(self) -> str:
+        """What intervals are drawn over: the lesion if known, else the group."""
+        return f"{self.source}/{self.lesion_id}" if self.lesion_id else self.group
+
 
 @dataclass(frozen=True, slots=True)
 class DataSet:

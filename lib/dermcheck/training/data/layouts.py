@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -143,14 +143,7 @@ def _labelled(stem: str, source: str, files: _Files, facts: Facts) -> LabelledPh
         source=source,
         picture=PictureFile(files.pictures[stem]),
         mask=MaskFile(files.masks[stem]) if stem in files.masks else None,
-        diagnosis=facts.diagnosis,
-        fold=facts.fold,
-        lesion_id=facts.lesion_id,
-        patient_id=facts.patient_id,
-        age=facts.age,
-        sex=facts.sex,
-        site=facts.site,
-        device=facts.device,
+        **asdict(facts),
     )
 
 

@@ -81,14 +81,14 @@ class Photographs:
     """(N, side, side, 3) uint8 RGB, read from the disk row by row."""
     masks: PixelRows
     """(N, side, side) uint8, 1 inside the lesion; all 0 without a mask."""
-    content: npt.NDArray[np.str_] = field(default_factory=lambda: np.array([], np.str_))
+    content: npt.NDArray[np.str_]
     """SHA-256 of each photograph's own pixels."""
-    age: npt.NDArray[np.float64] = field(default_factory=lambda: np.array([], np.float64))
+    age: npt.NDArray[np.float64]
     """In years; NaN where unknown."""
-    sex: npt.NDArray[np.str_] = field(default_factory=lambda: np.array([], np.str_))
+    sex: npt.NDArray[np.str_]
     """``male`` or ``female``; empty where unknown, like the next two."""
-    site: npt.NDArray[np.str_] = field(default_factory=lambda: np.array([], np.str_))
-    device: npt.NDArray[np.str_] = field(default_factory=lambda: np.array([], np.str_))
+    site: npt.NDArray[np.str_]
+    device: npt.NDArray[np.str_]
     problems: tuple[str, ...] = ()
     """What was odd, each in a sentence."""
     fingerprint: str = ""
@@ -323,7 +323,7 @@ def _mapped(data_set: DataSet, blocks: list[Block], problems: tuple[str, ...]) -
     diagnosis = np.array([-1 if p.diagnosis is None else p.diagnosis for p in known], np.int64)
     return Photographs(
         image_id=np.array([p.image_id for p in known]),
-        lesion_id=np.array([f"{p.source}/{p.lesion_id}" if p.lesion_id else p.group for p in known]),
+        lesion_id=np.array([p.lesion for p in known]),
         group=np.array([p.group for p in known]),
         source=np.array([p.source for p in known]),
         diagnosis=np.where(seen, diagnosis, -1),

@@ -30,7 +30,6 @@ __all__ = [
     "SELECT",
     "assign_folds",
     "check_folds",
-    "read_split",
     "stable_fold",
     "write_split",
 ]
@@ -201,22 +200,4 @@ def write_split(photographs: Photographs, path: Path) -> None:
     except OSError as error:
         raise StorageError(
             f"{path}: the split cannot be written ({error.strerror}). Free some space or name another folder."
-        ) from error
-
-
-def read_split(path: Path) -> dict[tuple[str, str], int]:
-    """Read what `write_split` wrote: (source, image_id) -> fold.
-
-    Raises
-    ------
-    DataError
-        If the file is not there or not such a table.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return {(row["source"], row["image_id"]): int(row["fold"]) for row in csv.DictReader(file)}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{path}: this cannot be read as a split, expected a CSV file with the columns "
-            f"{', '.join(_COLUMNS)} ({type(error).__name__}). Name the split.csv of a training run."
         ) from error

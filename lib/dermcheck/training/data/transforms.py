@@ -28,6 +28,7 @@ from dermcheck.inference.resampling import resample
 from dermcheck.training.data.picture_cache import Photographs
 
 __all__ = [
+    "HALF",
     "CentreView",
     "Normalise",
     "RandomHair",

@@ -81,12 +81,3 @@ class HeadWatch:
             for j in range(newest):
                 drive = drive + grown.dendrites_to_dendrites[newest][j] * earlier[j]
         return correlation_loss(torch.sigmoid(drive), remaining_error(logits, target))
-
-    def own_parameters(self) -> list[nn.Parameter]:
-        """Give the newest dendrite's own weights: of its layer, and of what it hears from earlier ones."""
-        grown = self._head.dendrite_module
-        newest = grown.num_dendrites - 1
-        if newest < 0:
-            return []
-        heard = [grown.dendrites_to_dendrites[newest]] if newest > 0 else []
-        return [*grown.layers[newest].parameters(), *heard]

@@ -65,12 +65,11 @@ def dendrites_available() -> str | None:
 
 
 class PerforatedAI:
-    """The three modules of the package that are used, and the ways to call them safely."""
+    """The two modules of the package that are used, and the ways to call them safely."""
 
     def __init__(self, parts: Mapping[str, ModuleType]) -> None:
         self.globals: Any = parts["globals"]
         self.utils: Any = parts["utils"]
-        self.modules: Any = parts["modules"]
 
     def configure(self, settings: Mapping[str, object]) -> None:
         """Apply settings, each through a setter that exists.

@@ -266,10 +266,9 @@ def _cases(data: DataSet | Photographs, folds: Iterable[int], *, masks: bool = F
 
 
 def _of_data_set(photograph: LabelledPhotograph) -> _Case:
-    lesion = f"{photograph.source}/{photograph.lesion_id}" if photograph.lesion_id else photograph.group
     known = {
         "image_id": photograph.image_id,
-        "lesion_id": lesion,
+        "lesion_id": photograph.lesion,
         "source": photograph.source,
         "age": np.nan if photograph.age is None else photograph.age,
         "sex": photograph.sex or "",
@@ -286,13 +285,9 @@ def _of_data_set(photograph: LabelledPhotograph) -> _Case:
 
 
 def _of_cache(photographs: Photographs, row: int) -> _Case:
-    known: dict[str, Any] = {
-        name: str(getattr(photographs, name)[row]) for name in ("image_id", "lesion_id", "source")
-    }
-    for name in ("sex", "site", "device"):
-        column = getattr(photographs, name)
-        known[name] = str(column[row]) if len(column) else ""
-    known["age"] = float(photographs.age[row]) if len(photographs.age) else np.nan
+    names = ("image_id", "lesion_id", "source", "sex", "site", "device")
+    known: dict[str, Any] = {name: str(getattr(photographs, name)[row]) for name in names}
+    known["age"] = float(photographs.age[row])
     return _Case(
         known,
         lambda: cast(RGBImage, np.asarray(photographs.images[row])),

@@ -238,17 +238,21 @@ export class Viewer {
       .find(set => !set.unsupported && set.images?.[0]?.SOPInstanceUID === image);
   }
 
-  /** Load a photograph's header and pixels, so that showing it takes no time. */
+  /**
+   * Load a photograph's header and pixels, so that showing it takes no time.
+   *
+   * Throws what went wrong; `lasting` where the photograph is of no kind that can be shown, or gone.
+   */
   async load(study, image) {
     if (!this.#displaySet(image)) {
       const [source] = this.extensions.getActiveDataSource();
       source.deleteStudyMetadataPromise?.(`${source.getConfig().name}:${study}`); // it may have got new ones
-      await source.retrieve.series.metadata({ StudyInstanceUID: study });
+      await given(source.retrieve.series.metadata({ StudyInstanceUID: study }));
       for (let waited = 0; !this.#displaySet(image) && waited < 3000; waited += 20) await pause(20);
     }
     const set = this.#displaySet(image);
-    if (!set) throw new Error(say('notInStudy'));
-    await window.cornerstone.imageLoader.loadAndCacheImage(set.images[0].imageId);
+    if (!set) throw Object.assign(new Error(say('notInStudy')), { lasting: true });
+    await given(window.cornerstone.imageLoader.loadAndCacheImage(set.images[0].imageId));
   }
 
   /** Show a photograph that is loaded; the address then opens it again. */
@@ -270,7 +274,7 @@ export class Viewer {
   async layOver(photograph, values, colours) {
     const { imageLoader, cache } = window.cornerstone;
     const { segmentationService } = this.services;
-    await imageLoader.loadAndCacheImage(photograph.imageId);
+    await given(imageLoader.loadAndCacheImage(photograph.imageId));
     const [derived] = await imageLoader.createAndCacheDerivedLabelmapImages([photograph.imageId]);
     if (this.photograph?.SOPInstanceUID !== photograph.SOPInstanceUID) {
       cache.removeImageLoadObject(derived.imageId);
@@ -404,6 +408,16 @@ export class Viewer {
 function segmentsFor(count) {
   const values = Array.from({ length: Math.max(1, count) }, (_, index) => index + 1);
   return Object.fromEntries(values.map(value => [value, { label: `${value}`, segmentIndex: value, active: value === 1 }]));
+}
+
+/** Wait for what OHIF or Cornerstone asks the server for; they reject with all kinds of values. */
+async function given(asked) {
+  try {
+    return await asked;
+  } catch (error) {
+    console.error(error);
+    throw new Error(say('notGiven'));
+  }
 }
 
 export const pause = milliseconds => new Promise(done => setTimeout(done, milliseconds));

@@ -1,7 +1,7 @@
 /** The panel beside the photograph: plain DOM, drawn anew after each change. */
 import { preferences } from './drafts.js';
 import { keyTable } from './keys.js';
-import { text } from './ohif.js';
+import { pause, text } from './ohif.js';
 import * as server from './server.js';
 import { diagnosisName, language, say } from './texts.js';
 
@@ -119,10 +119,10 @@ export class Panel {
     const params = current?.answer?.params;
     const chosen = current?.lesions.find(({ value }) => value === current.active)?.diagnosis ?? null;
     const rows = settings.classes.map((lesion, index) => this.#diagnosis(lesion, index, params, chosen));
-    const none = element('button', {
-      type: 'button', role: 'radio', 'aria-checked': String(chosen === null), class: 'diagnosis', 'data-name': 'none',
-      disabled: !current?.history, onclick: () => this.work.diagnose(null),
-    }, element('kbd', {}, '0'), element('span', { class: 'meaning' }, say('unknown')));
+    const unknown = [element('kbd', {}, '0'), element('span', { class: 'meaning' }, say('unknown'))];
+    const none = button(unknown, () => this.work.diagnose(null), {
+      role: 'radio', 'aria-checked': String(chosen === null), class: 'diagnosis', 'data-name': 'none', disabled: !current?.history,
+    });
     return [
       element('h2', {}, say('diagnosis'), this.#lesions()),
       this.#cautions(params),
@@ -138,19 +138,16 @@ export class Panel {
     const decided = params?.decision === lesion.name;
     const name = diagnosisName(lesion);
     const said = [name, probability === undefined ? '' : percent(probability), decided ? say('model') : ''];
-    return element('button', {
-      type: 'button', role: 'radio', class: 'diagnosis', 'data-name': lesion.name,
-      'aria-checked': String(chosen === lesion.name), 'aria-label': said.filter(Boolean).join(', '),
-      disabled: !this.work.current?.history,
-      onclick: event => {
-        if (event.detail) event.currentTarget.blur();
-        this.work.diagnose(lesion.name);
-      },
-    },
-    element('kbd', {}, String(index + 1)),
-    element('span', { class: 'meaning' }, element('i', { style: `background: rgb(${lesion.colour})` }), name),
-    element('span', { class: 'probability' }, decided ? '◆ ' : '', probability === undefined ? '' : percent(probability)),
-    element('span', { class: 'bar' }, element('span', { style: `width: ${100 * (probability ?? 0)}%; background: rgb(${lesion.colour})` })));
+    const content = [
+      element('kbd', {}, String(index + 1)),
+      element('span', { class: 'meaning' }, element('i', { style: `background: rgb(${lesion.colour})` }), name),
+      element('span', { class: 'probability' }, decided ? '◆ ' : '', probability === undefined ? '' : percent(probability)),
+      element('span', { class: 'bar' }, element('span', { style: `width: ${100 * (probability ?? 0)}%; background: rgb(${lesion.colour})` })),
+    ];
+    return button(content, () => this.work.diagnose(lesion.name), {
+      role: 'radio', class: 'diagnosis', 'data-name': lesion.name, 'aria-checked': String(chosen === lesion.name),
+      'aria-label': said.filter(Boolean).join(', '), disabled: !this.work.current?.history,
+    });
   }
 
   #cautions(params) {
@@ -315,7 +312,7 @@ export class Panel {
       ontoggle: async () => {
         while (details.open && details.isConnected) {
           await this.#drawTraining(content);
-          await new Promise(done => setTimeout(done, 3000));
+          await pause(3000);
         }
       },
     }, element('summary', {}, say('training')), content);

@@ -6,13 +6,14 @@
  */
 import { drafts, outbox, preferences } from './drafts.js';
 import { History } from './history.js';
+import { Sender } from './sending.js';
 import * as server from './server.js';
 import { say } from './texts.js';
 
 const UNDO_MS = 5000; // so long a submission can be taken back before it is sent
-const RETRY_MS = [2000, 5000, 10000, 30000];
 const NO_DIAGNOSIS = [255, 255, 255];
 const MOST_LESIONS = 255;
+const MOST_FAILURES = 3; // photographs in a row that cannot be loaded; then it is not they that are at fault
 
 const firstLesion = diagnosis => [{ value: 1, diagnosis }];
 
@@ -25,13 +26,13 @@ export class Workplace {
     this.notices = [];
     this.upcoming = null;
     this.seen = new Set(); // offered in this session and left without a submission
-    this.sending = new Set();
+    this.unshowable = new Set(); // found in this session to be of no kind that can be shown
+    this.sender = new Sender(this);
     this.tool = 'CircularBrush';
     this.client = sessionStorage.getItem('dermcheck.client') ?? crypto.randomUUID();
     sessionStorage.setItem('dermcheck.client', this.client);
     this.wanted = new URLSearchParams(window.location.search).get('image');
     this.listeners = [];
-    this.failures = 0;
   }
 
   onChange(listener) {
@@ -44,10 +45,10 @@ export class Workplace {
 
   async start() {
     this.stopStrokes = this.viewer.onStroke(() => this.#edited());
-    this.leave = () => this.#sendLastOnes();
+    this.leave = () => this.sender.sendLastOnes();
     window.addEventListener('pagehide', this.leave);
     this.retry = setInterval(() => {
-      this.flush();
+      this.sender.flush();
       this.#explainBlackScreen();
     }, 1000);
     while (!this.stopped && !this.settings.classes.length) {
@@ -432,81 +433,20 @@ export class Workplace {
   /** Take back a submission that was not sent yet, and open its photograph again. */
   async takeBack(id = this.last) {
     const entry = id && outbox.get(id);
-    if (!entry || this.sending.has(id)) {
+    if (!entry || this.sender.onTheWay === id) {
       this.tell('warning', say('tooLate'));
       return;
     }
-    const { clinician, seconds, id: _, ...draft } = entry.submission;
-    drafts.put(draft.image, draft);
-    outbox.remove(id);
     this.notices = this.notices.filter(({ kind }) => kind !== 'done');
-    await this.#go(entry.study, draft.image);
+    await this.reopen(entry);
   }
 
-  /** Send what was submitted, in order; what fails stays, and is sent again. */
-  async flush() {
-    if (this.flushing || Date.now() < (this.notBefore ?? 0)) return;
-    this.flushing = true;
-    try {
-      for (const entry of outbox.all()) {
-        if (entry.failed || entry.heldUntil > Date.now()) continue;
-        if (!(await this.#send(entry))) break;
-      }
-    } finally {
-      this.flushing = false;
-    }
-  }
-
-  async #send(entry) {
-    const { id, image } = entry.submission;
-    this.sending.add(id);
-    try {
-      const answer = await server.submit(entry.submission, this.client);
-      outbox.remove(id);
-      this.failures = 0;
-      this.queue = answer.queue;
-      this.others(answer.others);
-      return true;
-    } catch (error) {
-      if (error.lasting) {
-        outbox.put({ ...entry, failed: error.message });
-        this.tell('error', say('notStored', error.message), { label: say('open'), run: () => this.#reopen(entry) });
-        return true;
-      }
-      this.notBefore = Date.now() + RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)];
-      this.failures += 1;
-      if (this.failures === 1) this.tell('warning', say('waits', error.message));
-      return false;
-    } finally {
-      this.sending.delete(id);
-      this.changed();
-    }
-  }
-
-  others(others) {
-    if (!others.length) return;
-    const names = [...new Set(others.map(({ creator }) => creator || say('somebody')))].join(', ');
-    this.tell('warning', say('others', names), null, 20000);
-  }
-
-  /** Open what the server refused, as work that is not submitted. */
-  async #reopen(entry) {
+  /** Open what was submitted but not stored, as work that is not submitted. */
+  async reopen(entry) {
     const { clinician, seconds, id, ...draft } = entry.submission;
     drafts.put(draft.image, draft);
     outbox.remove(id);
     await this.#go(entry.study, draft.image);
-  }
-
-  /** The page is left: send what is on hold. It stays in the browser too, until the server has confirmed it. */
-  #sendLastOnes() {
-    for (const { submission, failed } of outbox.all()) {
-      if (failed || this.sending.has(submission.id)) continue;
-      const body = JSON.stringify(submission);
-      fetch(`/viewer/submissions?${new URLSearchParams({ client: this.client })}`, {
-        method: 'POST', headers: { 'Content-Type': 'application/json' }, body,
-        keepalive: body.length < 60000, // browsers refuse longer ones
-      }).catch(() => {}); // nobody is left to tell; it is sent again when the viewer is opened
-    }
   }
 
   // ---- from photograph to photograph ----------------------------------------------------------------
@@ -517,8 +457,29 @@ export class Workplace {
     return this.upcoming;
   }
 
+  /** Choose a photograph that can be loaded: one that cannot must not stop the work. */
   async #choose() {
-    const must = [this.current?.image, ...outbox.all().map(({ submission }) => submission.image)].filter(Boolean);
+    let failures = 0;
+    while (!this.stopped) {
+      const { image, study } = await this.#offered();
+      if (!image) break;
+      try {
+        await this.viewer.load(study, image);
+        return { image, study, ...this.#prepare(image) };
+      } catch (error) {
+        (error.lasting ? this.unshowable : this.seen).add(image);
+        if (!error.lasting) failures += 1;
+        if (failures === MOST_FAILURES) throw error;
+        this.tell('warning', say('passedOver', error.message));
+      }
+    }
+    return { image: null };
+  }
+
+  /** What the server offers next. */
+  async #offered() {
+    const submitted = outbox.all().map(({ submission }) => submission.image);
+    const must = [this.current?.image, ...submitted, ...this.unshowable].filter(Boolean);
     const wanted = { strategy: this.strategy, client: this.client, clinician: this.clinician };
     let found = await server.next({ ...wanted, skip: [...must, ...this.seen] });
     if (!found.image && this.seen.size) {
@@ -526,19 +487,16 @@ export class Workplace {
       found = await server.next({ ...wanted, skip: must });
     }
     this.queue = found.queue;
-    if (!found.image) return { image: null };
-    const { image, study } = found;
-    try {
-      await this.viewer.load(study, image);
-    } catch (error) {
-      this.seen.add(image);
-      throw error;
-    }
+    return found;
+  }
+
+  /** Ask ahead for what is known of a photograph, and for a prediction. */
+  #prepare(image) {
     const known = this.#ask(image);
     const answer = known.then(({ label }) => (!label && this.predictsByItself ? server.predict(image) : null));
     answer.catch(() => {}); // told when the photograph is shown
     known.catch(() => {});
-    return { image, study, known, answer };
+    return { known, answer };
   }
 
   get strategy() {
@@ -566,7 +524,7 @@ export class Workplace {
       this.upcoming = null;
       if (upcoming.error) throw upcoming.error;
       if (!upcoming.image) {
-        this.tell('info', say('nothingLeft'));
+        this.tell('info', this.unshowable.size ? say('onlyUnshowable', this.unshowable.size) : say('nothingLeft'));
         return;
       }
       this.ready = upcoming;
