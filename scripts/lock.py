@@ -26,6 +26,10 @@ from environment.lock_file import SECTIONS, name_of, pinned_version, read_sectio
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
 ALSO = re.compile(r"^    # sha256:([0-9a-f]{64}) is (torch-\S+\.whl)$", re.MULTILINE)
+RUN = ("train", "openvino")
+"""Extras that scripts/start.py installs."""
+TEST = ("onnxruntime", "parquet", "ray", "test")
+"""Extras that only scripts/test.py installs."""
 HEADER = """\
 # Exact versions and hashes of everything DermCheck needs on CPython 3.10, 3.11 and 3.12.
 # Written by scripts/lock.py; do not edit. scripts/start.py installs "run" (and "cuda" where torch
@@ -73,10 +77,10 @@ def compile_entries(uv: str, extras: list[str], pins: str, *options: str) -> lis
 def sort_into_sections(uv: str, upgrade: bool) -> dict[str, list[str]]:
     """Resolve everything together, then give each entry to the first section that needs it."""
     old = LOCK.read_text(encoding="utf-8") if LOCK.exists() else ""
-    every = compile_entries(uv, ["train", "test", "reference"], old, *(["--upgrade"] if upgrade else []))
+    every = compile_entries(uv, [*RUN, *TEST, "reference"], old, *(["--upgrade"] if upgrade else []))
     pins = "".join(every)
-    run = {name_of(entry) for entry in compile_entries(uv, ["train"], pins)}
-    test = {name_of(entry) for entry in compile_entries(uv, ["train", "test"], pins)}
+    run = {name_of(entry) for entry in compile_entries(uv, list(RUN), pins)}
+    test = {name_of(entry) for entry in compile_entries(uv, [*RUN, *TEST], pins)}
     sections: dict[str, list[str]] = {name: [] for name in SECTIONS}
     for entry in every:
         name = name_of(entry)
