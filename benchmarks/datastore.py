@@ -123,10 +123,13 @@ def _start(name: str, limit: str, studies: Path, cache: Path) -> Row:
 
 def calls(studies: Path, cache: Path, repeat: int) -> list[Row]:
     """Time the calls of MONAI Label's endpoints in a running server's process."""
+    from dermcheck.active_learning.recommending import Recommender
+    from dermcheck.active_learning.score_keeper import ScoreKeeper
+    from dermcheck.active_learning.scoring_worker import ScoringPlaces
     from dermcheck.datastore import StudyStore
     from dermcheck.dicom.viewer_masks import write_label_map
     from dermcheck.label_app.datastore import DermCheckDatastore
-    from dermcheck.label_app.strategies import RandomStrategy
+    from dermcheck.label_app.strategies import make_strategies
 
     gc.collect()
     before = psutil.Process().memory_info().rss
@@ -134,7 +137,9 @@ def calls(studies: Path, cache: Path, repeat: int) -> list[Row]:
     write_label_map((_lesion()[:, :, 0] < 180).astype(np.uint8) * 5, None, label)
     names = {"label_info": [{"name": f"segment {number}", "idx": number} for number in range(1, 8)]}
     with StudyStore.open(studies, cache) as store:
-        datastore, strategy = DermCheckDatastore(store), RandomStrategy()
+        datastore = DermCheckDatastore(store)
+        scores = ScoreKeeper(store, ScoringPlaces(None, None, None), lambda: None, lambda: False)
+        strategy = make_strategies(Recommender(store, scores))["random"]
         gc.collect()
         memory = psutil.Process().memory_info().rss
 

@@ -1,17 +1,25 @@
-"""Times a server's answers while 50 clients use it: at rest, and while it predicts without a pause.
+"""Times a server: its start, one prediction, many at once, a repeated one, and all else meanwhile.
 
-Starts `dermcheck serve` on drawn photographs of 600 × 450, lets each client mix what OHIF asks for
-(list of studies, series, metadata, frame, next photograph), and prints for each kind of request p50 and
-p99 of both runs and their ratio:
+Starts `dermcheck serve` on drawn photographs of 600 × 450 and prints
+
+- how long it takes until it is ready (weights loaded, warm), and until the first frame is there;
+- one prediction by HTTP (decode, both networks, reply with the mask) against the bare networks on
+  prepared arrays, in alternation; eight at once against one at a time; the same photograph asked again;
+  this server scores no photographs in the background, which would disturb both;
+- from another server, which does: p50 and p99 of what 50 clients mix as OHIF does (list of studies, series,
+  metadata, frame, next photograph) at rest, while it predicts without a pause, their ratio, and beside a
+  process that trains a layer on all cores with the priority of a training:
 
     python benchmarks/server.py
     python benchmarks/server.py --seconds 10 --clients 10
 
-Clients are threads of this process, each with one connection, a request every half second. On a
-machine that does something else besides, look at the ratio rather than at the times.
+Clients are threads of this process, each with one connection, a request every half second. Every prediction
+is on a photograph of its own, since what was asked before is not computed again. On a machine that does
+something else besides, look at ratios rather than at times.
 """
 
 import argparse
+import http.client
 import os
 import platform
 import random
@@ -24,19 +32,42 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
 import requests
 from PIL import Image
+from pydicom import dcmread
+from pydicom.uid import generate_uid
 
 from dermcheck.dicom.photo_import import PhotoDetails, photo_to_dicom
+from dermcheck.dicom.photograph import read_photograph
+from dermcheck.label_app.lean_imports import lean_imports
+
+if TYPE_CHECKING:
+    from dermcheck.inference import Predictor
 
 FRAMES = {"Accept": "multipart/related; type=application/octet-stream; transfer-syntax=*"}
 LIMIT_MS = 100
+AT_ONCE = 8
+ROUNDS = 40
+PAUSE_S = 0.02
+"""Before each of them: a clinic's predictions do not find the processor's caches warm from the last one."""
+PREDICTIONS_PER_S = 30
+"""More than two clients, each waiting for its answer, get from two cores."""
 THINKING_S = 0.5
+TRAINING = """
+import psutil, torch
+psutil.Process().nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", 10))
+torch.set_num_threads(psutil.cpu_count(logical=False))
+layer, photographs = torch.nn.Conv2d(3, 64, 3), torch.rand(8, 3, 224, 224)
+while True:
+    layer(photographs).sum().backward()
+"""
 Times = dict[str, list[float]]
 
 
@@ -50,23 +81,34 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="dermcheck-benchmark-") as scratch:
         studies = Path(scratch, "studies")
         draw(studies, arguments.photographs)
+        os.environ |= {"DERMCHECK_CACHE": str(Path(scratch, "cache")), "OMP_WAIT_POLICY": "PASSIVE"}
+        bare = load_predictor()  # exports the networks for the server too: that is done once a version
+        fresh = copies(studies, ROUNDS * (AT_ONCE + 2) + int(arguments.seconds * PREDICTIONS_PER_S))
         started = time.monotonic()
-        with serving(studies, Path(scratch)) as (address, process):
+        with serving(studies, Path(scratch), scoring=False) as (address, _):
             ready_s = time.monotonic() - started
             places = find_photographs(address)
             first_image_s = time.monotonic() - started
+            compared = compare_with_bare(address, fresh, studies / "00000.dcm", bare)
+        with serving(studies, Path(scratch), scoring=True) as (address, process):
             ask(address, places, 5, arguments.clients)  # connections, caches
             before_s = sum(process.cpu_times()[:2])
             rest = ask(address, places, arguments.seconds, arguments.clients)
             used_s = sum(process.cpu_times()[:2]) - before_s
-            with predicting(address, places) as predictions:
+            with predicting(address, fresh) as predictions:
                 predicting_too = ask(address, places, arguments.seconds, arguments.clients)
-    print(f"\n{arguments.clients} clients, {arguments.seconds:g} s a run; {hardware()}")
+            with training():
+                beside_training = ask(address, places, arguments.seconds, arguments.clients)
+    print(f"\n{hardware()}")
     print(f"start to ready {ready_s:.1f} s, to the first frame {first_image_s:.1f} s")
+    print("\n".join(compared))
+    print(f"\n{arguments.clients} clients, {arguments.seconds:g} s a run")
     print(f"predictions meanwhile: {len(predictions)}, p50 {percentile(predictions, 50):.0f} ms")
     asked = sum(len(times) for times in rest.values())
     print(f"processor time of the server: {used_s / asked * 1000:.1f} ms a request, {asked} requests\n")
     table(rest, predicting_too)
+    times = [one for kind in beside_training.values() for one in kind]
+    print(f"beside a training: p50 {percentile(times, 50):.1f} ms, p99 {percentile(times, 99):.1f} ms")
 
 
 def draw(studies: Path, count: int) -> None:
@@ -83,13 +125,80 @@ def draw(studies: Path, count: int) -> None:
         dataset.save_as(studies / f"{number:05}.dcm", enforce_file_format=True)
 
 
+def copies(studies: Path, count: int) -> Iterator[str]:
+    """Write photographs under ids of their own, for as many predictions; give the ids one by one."""
+    dataset = dcmread(studies / "00000.dcm")
+    ids = []
+    for number in range(count):
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        dataset.save_as(studies / f"copy {number:05}.dcm", enforce_file_format=True)
+        ids.append(str(dataset.SOPInstanceUID))
+    return iter(ids)
+
+
+def load_predictor() -> "Predictor":
+    """Load the reference models with the back end that the server takes."""
+    with lean_imports():
+        from dermcheck.inference import Predictor
+    return Predictor.load()
+
+
+def compare_with_bare(
+    address: str, fresh: Iterator[str], photograph: Path, predictor: "Predictor"
+) -> list[str]:
+    """Time predictions by HTTP and the bare networks in turns; return lines to print."""
+    pixels = read_photograph(photograph).pixels
+    batch = [predictor.prepare(pixels)] * AT_ONCE
+    connections = [http.client.HTTPConnection(address.partition("//")[2]) for _ in range(AT_ONCE)]
+    pool = ThreadPoolExecutor(AT_ONCE)
+
+    def predict(image: str, connection: http.client.HTTPConnection = connections[0]) -> None:
+        connection.request("POST", f"/infer/dermcheck?image={image}")
+        answer = connection.getresponse()
+        if answer.read() and answer.status != 200:
+            sys.exit(f"A prediction failed with status {answer.status}.")
+
+    def predict_all(images: list[str]) -> None:
+        list(pool.map(predict, images, connections))
+
+    times: Times = defaultdict(list)
+    for number in range(ROUNDS + 3):
+        alone = next(fresh)
+        steps: list[tuple[str, Callable[..., object], object]] = [
+            ("bare", predictor.compute, batch[:1]),
+            ("whole", predictor.predict, pixels),
+            ("http", predict, alone),
+            ("again", predict, alone),
+            ("bare batch", predictor.compute, batch),
+            ("at once", predict_all, [next(fresh) for _ in range(AT_ONCE)]),
+        ]
+        for name, step, argument in steps:
+            time.sleep(PAUSE_S)
+            began = time.perf_counter()
+            step(argument)
+            if number >= 3:  # the first ones warm everything up
+                times[name].append((time.perf_counter() - began) * 1000)
+    pool.shutdown()
+    median = {name: percentile(values, 50) for name, values in times.items()}
+    one, many = median["http"] / median["bare"], median["at once"] / median["bare batch"]
+    alone_ms, again, each = median["http"], median["again"], median["at once"] / AT_ONCE
+    return [
+        f"bare networks ({predictor.backend}): {median['bare']:.1f} ms",
+        f"the same with preparation and mask: {median['whole']:.1f} ms",
+        f"one prediction by HTTP: {alone_ms:.1f} ms, {one:.2f} × bare (must 1.5, aim 1.2)",
+        f"{AT_ONCE} at once: {each:.1f} ms each, {many:.2f} × bare, {alone_ms / each:.2f} × the rate",
+        f"the same again: {again:.1f} ms, {alone_ms / again:.1f} × faster (must 20, aim 50)",
+    ]
+
+
 @contextmanager
-def serving(studies: Path, scratch: Path) -> Iterator[tuple[str, psutil.Process]]:
+def serving(studies: Path, scratch: Path, *, scoring: bool) -> Iterator[tuple[str, psutil.Process]]:
     """Start a server as a clinic does; give its address and process once it is ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {"DERMCHECK_CACHE": str(scratch / "cache"), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    environment |= {} if scoring else {"MONAI_LABEL_AUTO_UPDATE_SCORING": "false"}
     command = [sys.executable, "-m", "dermcheck", "serve", "--studies", str(studies), "--port", str(port)]
     log = scratch / "server.log"
     with log.open("wb") as output:
@@ -166,22 +275,24 @@ def one_client(
 
 
 @contextmanager
-def predicting(address: str, places: list[tuple[str, str, str]]) -> Iterator[list[float]]:
+def predicting(address: str, fresh: Iterator[str]) -> Iterator[list[float]]:
     """Keep the server predicting: two clients that ask again as soon as they have an answer."""
     took: list[float] = []
     ended = threading.Event()
 
-    def predict(seed: int) -> None:
-        rng, session = random.Random(seed), requests.Session()  # noqa: S311 - no secret
+    def predict() -> None:
+        session = requests.Session()
         while not ended.is_set():
+            image = next(fresh, None)
+            if image is None:
+                sys.exit("There were too few photographs to predict on: raise PREDICTIONS_PER_S.")
             started = time.perf_counter()
-            image = rng.choice(places)[2]
             session.post(
                 f"{address}/infer/dermcheck?image={image}&output=json", timeout=120
             ).raise_for_status()
             took.append((time.perf_counter() - started) * 1000)
 
-    threads = [threading.Thread(target=predict, args=(seed,)) for seed in range(2)]
+    threads = [threading.Thread(target=predict) for _ in range(2)]
     for thread in threads:
         thread.start()
     try:
@@ -190,6 +301,20 @@ def predicting(address: str, places: list[tuple[str, str, str]]) -> Iterator[lis
         ended.set()
         for thread in threads:
             thread.join()
+
+
+@contextmanager
+def training() -> Iterator[None]:
+    """Train a layer on all cores at the priority of the server's trainings, in place of one of minutes."""
+    process = subprocess.Popen([sys.executable, "-c", TRAINING])  # noqa: S603
+    time.sleep(5)  # its imports
+    if process.poll() is not None:
+        sys.exit("The training does not start.")
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def table(rest: Times, predicting_too: Times) -> None:

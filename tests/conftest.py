@@ -23,6 +23,8 @@ settings.load_profile("dermcheck")
 _ORTHANC_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, see dermcheck.cli
+# Exporting a network takes seconds, and most tests make their own; tests of back ends name theirs.
+os.environ.setdefault("DERMCHECK_BACKEND", "torch")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -119,8 +119,12 @@ def read_table() -> Callable[[Path], list[dict[str, str]]]:
 
 FORK_SERVER = """
 import json, os, resource, signal, sys, traceback
-import dermcheck.batch  # the seconds that torch and MONAI take are spent once
+import dermcheck.batch.archive  # the seconds that torch and MONAI take are spent once
 from dermcheck.cli import main
+from dermcheck.networks import build_network
+
+build_network("densenet121", "classification")
+build_network("unet", "segmentation")
 
 def run(arguments, log, file_size_limit):
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

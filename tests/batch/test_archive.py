@@ -193,12 +193,12 @@ def test_a_new_file_finds_its_place_among_the_old_rows(tmp_path, batch, draw_pho
     assert images() == ["a", "b", "c"]
 
 
-def test_a_changed_file_is_predicted_again(tmp_path, batch, draw_photo, read_table):
+def test_a_changed_file_is_predicted_again_on_wish(tmp_path, batch, draw_photo, read_table):
     draw_photo(tmp_path / "in/a.jpg", seed=1)
     batch()
     [before] = read_table(tmp_path / "out/predictions.csv")
     draw_photo(tmp_path / "in/a.jpg", seed=2, rows=90)
-    assert batch().predicted == 1
+    assert batch(redo="changed").predicted == 1
     [after] = read_table(tmp_path / "out/predictions.csv")
     assert before["image"] == after["image"] == "a"
     assert before != after

@@ -71,6 +71,8 @@ def test_json_is_one_object_and_no_bar(tmp_path, batch, draw_photo, capsys):
         "already_predicted": 0,
         "failures": 1,
         "skipped": {"no image file": 1},
+        "changed": 0,
+        "stored": None,
     }
     assert printed.err == ""
 
@@ -86,14 +88,19 @@ def test_without_options_only_the_tables_are_written(tmp_path, batch, draw_photo
     draw_photo(tmp_path / "in/a.jpg")
     batch()
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["cautions.csv", "dermcheck_batch.sqlite", "failures.csv", "predictions.csv"]
+    assert names == [
+        ".dermcheck_batch.lock",
+        "cautions.csv",
+        "dermcheck_batch.sqlite",
+        "failures.csv",
+        "predictions.csv",
+    ]
 
 
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
         ("nowhere", "there is no such file or folder"),
-        ("https://pacs/dicom-web", "an archive's address cannot be read yet"),
     ],
 )
 def test_a_wrong_input_is_status_2_and_a_sentence(batch, capsys, source, sentence):

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dermcheck.batch.discovery import InputFile, Skipped, Unopened, walk
-from dermcheck.batch.journal import _position
+from dermcheck.batch.discovery import InputFile, Skipped, Unopened, path_key, walk
 from dermcheck.batch.names import JOURNAL_NAME
 
 
@@ -28,7 +27,7 @@ def test_files_come_in_the_order_of_their_names_folder_by_folder(tmp_path):
 
 def test_the_journal_sorts_as_the_walk_goes(tmp_path):
     make(tmp_path, "a/b", "a!", "a/c/d", "a-b/c", "a0", "A", "ä/x", "b/a", "b.a/a")
-    positions = [_position(found.relative) for found in walk(tmp_path)]
+    positions = [path_key(found.relative) for found in walk(tmp_path)]
     assert positions == sorted(positions)
 
 

@@ -6,7 +6,6 @@ import pytest
 
 from dermcheck.batch.journal import Failure, Prediction
 from dermcheck.batch.results import ResultFolder, remarks
-from dermcheck.batch.sources import SourceImage
 from dermcheck.dicom.author import Algorithm
 from dermcheck.errors import StorageError
 from dermcheck.inference.report import LesionReport
@@ -50,23 +49,22 @@ def test_a_table_that_cannot_be_completed_leaves_the_old_one(folder):
 
 
 def test_what_a_killed_batch_was_writing_is_cleared_away(folder):
-    (folder.path / ".partial/current").write_bytes(b"half")
+    (folder.path / ".partial/result-1").write_bytes(b"half")
     folder.clear_partial()
     assert list((folder.path / ".partial").iterdir()) == []
 
 
-def test_an_image_without_its_mask_is_not_complete(folder, predictor):
-    pixels = np.zeros((40, 50, 3), np.uint8)
+def test_an_image_without_its_mask_is_not_complete(folder):
     assert not folder.has_all("a/b")
-    folder.write("a/b", SourceImage(pixels, dataset=None), predictor.predict(pixels))
+    assert folder.store("a/b", {"mask": b"picture"}) == [folder.path / "masks/a/b_segmentation.png"]
     assert folder.has_all("a/b")
+    assert (folder.path / "masks/a/b_segmentation.png").read_bytes() == b"picture"
 
 
-def test_a_file_in_the_place_of_a_folder_is_a_sentence(folder, predictor):
-    pixels = np.zeros((40, 50, 3), np.uint8)
+def test_a_file_in_the_place_of_a_folder_is_a_sentence(folder):
     (folder.path / "masks").write_bytes(b"")
     with pytest.raises(StorageError, match="this result cannot be saved"):
-        folder.write("a", SourceImage(pixels, dataset=None), predictor.predict(pixels))
+        folder.store("a", {"mask": b"picture"})
 
 
 def test_cautions_say_yes_no_or_nothing(tmp_path):

@@ -17,12 +17,7 @@ from pydicom.uid import (
     VLPhotographicImageStorage,
 )
 
-from dermcheck.batch.sources import FileKind, file_kind, open_photo, skipped_class
-
-
-def written(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
+from dermcheck.batch.sources import FileKind, kind_of, read_photo, skipped_class
 
 
 @pytest.mark.parametrize(
@@ -45,8 +40,8 @@ def written(path: Path, content: bytes) -> Path:
         ("lens.lut", b"II*\0", FileKind.OTHER),
     ],
 )
-def test_content_decides_before_the_suffix(tmp_path, name, content, kind):
-    assert file_kind(written(tmp_path / name, content)) is kind
+def test_content_decides_before_the_suffix(name, content, kind):
+    assert kind_of(content, Path(name).suffix) is kind
 
 
 @pytest.mark.parametrize(
@@ -105,9 +100,10 @@ def test_a_directory_of_a_disc_is_skipped():
 
 
 def test_a_wrapped_photo_has_the_size_of_its_pixels(tmp_path, draw_photo):
-    source = open_photo(draw_photo(tmp_path / "a.jpg", rows=50, columns=70), as_dicom=True)
+    photo = draw_photo(tmp_path / "a.jpg", rows=50, columns=70)
+    source = read_photo(photo, photo.read_bytes(), as_dicom=True)
     assert source.wrapped
-    assert (source.dataset.Rows, source.dataset.Columns) == (50, 70) == source.pixels.shape[:2]
+    assert (source.dataset.Rows, source.dataset.Columns) == (50, 70) == source.size == source.pixels.shape[:2]
 
 
 def test_a_turned_photo_and_its_dicom_form_lie_alike(tmp_path, draw_photo):
@@ -119,7 +115,7 @@ def test_a_turned_photo_and_its_dicom_form_lie_alike(tmp_path, draw_photo):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees to see it upright
     upright.save(tmp_path / "turned.jpg", exif=exif, quality=95)
-    source = open_photo(tmp_path / "turned.jpg", as_dicom=True)
+    source = read_photo(tmp_path / "turned.jpg", (tmp_path / "turned.jpg").read_bytes(), as_dicom=True)
     wrapped = read_photograph(source.dataset).pixels
     assert wrapped.shape == source.pixels.shape == (70, 50, 3)
     assert np.abs(wrapped.astype(int) - source.pixels).mean() < 3

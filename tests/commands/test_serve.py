@@ -91,7 +91,7 @@ def test_the_start_page_finds_nothing_wrong_where_nothing_was_trained_yet(folder
 
     def run_server(settings, say_ready):
         app = SimpleNamespace(
-            predictor=SimpleNamespace(problems=list, state=lambda: {"versions": {}}),
+            model_versions=lambda: {"versions": {}, "problems": [], "backend": None},
             store=SimpleNamespace(problems=list, image_ids=list),
         )
         say_ready(app)
@@ -108,3 +108,16 @@ def test_the_start_page_finds_nothing_wrong_where_nothing_was_trained_yet(folder
     assert seen["registry of the server"] == tmp_path / "not yet"
     assert [each["name"] for each in seen["found"]][-1] == "Registry of models"
     assert all(each["advice"] is None for each in seen["found"])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--retrain-at", "late"], "a beginning and an end like 22:00-06:00"),
+        (["--retrain-after", "0"], "expected 1 to 100,000"),
+        (["--retrain-after", "50", "--models", "."], "leave one of them out"),
+    ],
+)
+def test_trainings_that_cannot_start_by_themselves_are_refused_in_words(folder, capsys, options, words):
+    assert main(["serve", "--studies", folder, "--port", "0", *options]) == 2
+    assert words in capsys.readouterr().err

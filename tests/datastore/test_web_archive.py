@@ -13,6 +13,7 @@ from pydicom import dcmwrite
 from pydicom.uid import CTImageStorage, DermoscopicPhotographyImageStorage
 
 from dermcheck.datastore import StudyStore
+from dermcheck.datastore.archive_access import MODALITIES
 from dermcheck.datastore.catalogue import Catalogue
 from dermcheck.datastore.web_archive import WebArchive
 from dermcheck.dicom.author import Algorithm
@@ -151,6 +152,37 @@ def test_any_client_of_the_protocol_serves(tmp_path, make_photograph, make_label
     assert store.header(photograph.SOPInstanceUID) == read_header(photograph)
     assert store.latest_final(photograph.SOPInstanceUID).sop_instance_uid == label.SOPInstanceUID
     assert store.retrieve(photograph.SOPInstanceUID).PixelData == photograph.PixelData
+
+
+class LargeArchive:
+    """100,000 dermoscopic photographs, made when they are asked for; counts requests and rows."""
+
+    def __init__(self) -> None:
+        self.requests, self.rows = 0, 0
+
+    def search_for_instances(self, *_: object, search_filters, limit, offset, **__: object) -> list[dict]:
+        self.requests += 1
+        total = 100_000 if search_filters["Modality"] == "DMS" else 0
+        found = [self.row(number) for number in range(offset or 0, min(total, (offset or 0) + limit))]
+        self.rows += len(found)
+        return found
+
+    def row(self, number: int) -> dict:
+        values = {
+            "00080016": ("UI", DermoscopicPhotographyImageStorage),
+            "00080018": ("UI", f"1.2.3.{number}"),
+            "00080060": ("CS", "DMS"),
+            "0020000D": ("UI", f"1.2.4.{number}"),
+            "0020000E": ("UI", f"1.2.5.{number}"),
+        }
+        return {tag: {"vr": vr, "Value": [value]} for tag, (vr, value) in values.items()}
+
+
+def test_a_large_archive_is_not_listed_before_work_begins():
+    large, catalogue = LargeArchive(), Catalogue()
+    WebArchive(lambda: large, "a large archive", catalogue).begin()
+    assert len(catalogue.image_ids()) == large.rows == 200
+    assert large.requests == len(MODALITIES)
 
 
 # ---- what can go wrong on the way ----

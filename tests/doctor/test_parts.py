@@ -1,11 +1,12 @@
+import json
 import shutil
 import subprocess
 import sys
 
 import pytest
 
-from dermcheck.doctor.parts import check_models, check_processor, check_server, start_probe
-from dermcheck.doctor.probe import probe_registry
+from dermcheck.doctor.parts import check_backend, check_models, check_processor, check_server, start_probe
+from dermcheck.doctor.probe import probe_backend, probe_registry
 from dermcheck.registry import Registry
 
 
@@ -38,6 +39,24 @@ def test_a_damaged_and_a_missing_model_are_problems(models, tmp_path):
     assert "card is missing" in missing.found
     assert not damaged.ok
     assert not missing.ok
+
+
+def test_what_runs_the_networks_is_named(models, monkeypatch):
+    monkeypatch.setenv("DERMCHECK_BACKEND", "torch")
+    answer = probe_backend(models, None)
+    assert answer["found"].startswith("torch ")
+    finding = check_backend(ended_with(f"print({json.dumps(answer)!r})"))
+    assert finding.ok
+    assert finding.found == answer["found"]
+
+
+def test_a_back_end_that_was_asked_for_but_is_missing_is_a_problem(models, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setenv("DERMCHECK_BACKEND", "openvino")
+    answer = probe_backend(models, None)
+    assert answer["found"].startswith("torch ")
+    assert "OpenVINO cannot be imported" in answer["found"]
+    assert not check_backend(ended_with(f"print({json.dumps(answer)!r})")).ok
 
 
 @pytest.fixture

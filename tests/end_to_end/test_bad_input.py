@@ -50,7 +50,7 @@ CASES = [
     Case("output", "POST", INFER, 422, "dicom_seg", {"image": IMAGE, "output": "stl"}),
     Case("unknown session", "POST", INFER, 404, "no session", {"session_id": "../../etc"}),
     Case("text as photo", "POST", INFER, 422, "text.png", file="file=text.png"),
-    Case("strategy", "POST", "/activelearning/best", 404, "strategies are random"),
+    Case("strategy", "POST", "/activelearning/best", 404, "strategies are hybrid"),
     Case("train", "POST", "/train/dermcheck", 404, "cannot train: it predicts with fixed models"),
     Case("train all", "POST", "/train/", 404, "cannot train: it predicts with fixed models"),
     Case("train in the server", "POST", "/train/dermcheck", 400, "run_sync", {"run_sync": "true"}),

@@ -21,7 +21,8 @@ import requests
 import torch
 from PIL import Image
 from pydicom import dcmread
-from pydicom.uid import generate_uid
+from pydicom.pixels.processing import convert_color_space
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from dermcheck.datastore import StudyStore
 from dermcheck.dicom.photograph import read_photograph
@@ -32,6 +33,7 @@ from dermcheck.networks.checkpoint import REFERENCE_MODELS
 playwright_api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
 
 REPOSITORY = Path(__file__).parents[2]
+CONTRASTS = Path(__file__).parent / "contrasts.js"
 SCREENSHOTS = REPOSITORY / "test-results" / "browser"
 FLAGS = [
     "--no-sandbox",
@@ -60,7 +62,11 @@ SAMPLES = (
     "synthetic-5/visit-1/19-melanoma-grey.dcm",
     "synthetic-5/visit-1/20-basal-cell-carcinoma-ybr-full.dcm",
 )
-PALETTE = SAMPLES[10]
+PALETTE = 10
+UNUSUAL = range(len(SAMPLES), len(SAMPLES) + 3)
+"""Numbers of photographs that only the archive has: see `make_unusual`."""
+FILM = UNUSUAL.stop
+"""Number of a photograph with two frames, which is not shown at all."""
 
 
 @pytest.fixture(scope="module")  # its event loop would be in the way of tests that run one of their own
@@ -124,19 +130,45 @@ def archive_place(
     copies = tmp_path_factory.mktemp("archive") / "copies"
     copies.mkdir()
     for number, name in enumerate(SAMPLES):
-        copy = Path(shutil.copy(REPOSITORY / "sample_studies" / name, copies / f"{number:02}.dcm"))
-        if name == PALETTE:
-            _move_to_its_own_study(copy)
+        shutil.copy(REPOSITORY / "sample_studies" / name, copies / f"{number:02}.dcm")
+    make_unusual(copies)
+    for copy in copies.iterdir():
         requests.post(f"{orthanc}/instances", data=copy.read_bytes(), timeout=10).raise_for_status()
     port = free_port()
     options = ["--studies", f"{orthanc}/dicom-web", "--models", str(REFERENCE_MODELS), "--port", str(port)]
     return start([*serve_command, *options], copies, port)
 
 
-def _move_to_its_own_study(path: Path) -> None:
-    dataset = dcmread(path)
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = generate_uid(), generate_uid()
-    dataset.save_as(path)
+def make_unusual(folder: Path) -> None:
+    """Store a photograph in forms that OHIF by itself shows white, black or with another contrast."""
+    pixels = read_photograph(dcmread(folder / "00.dcm")).pixels
+    luma = pixels.mean(-1).astype(np.uint16)
+    forms = (
+        (pixels.astype(np.uint16) * 257, "RGB", 16),
+        (luma * 16 + luma // 16, "MONOCHROME2", 12),
+        (pixels, "RGB", 8),
+        (np.stack([pixels, pixels[::-1]]), "RGB", 8),  # the film
+    )
+    for number, (samples, photometric, bits) in enumerate(forms, start=UNUSUAL.start):
+        dataset = dcmread(folder / "00.dcm")
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = generate_uid(), generate_uid()
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+        dataset.Modality = "OT"
+        dataset.LossyImageCompression = "00"
+        dataset.set_pixel_data(samples, photometric, bits)
+        if number == UNUSUAL[-1]:
+            dataset.PixelData = _halved(pixels)
+            dataset.PhotometricInterpretation = "YBR_FULL_422"
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.save_as(folder / f"{number:02}.dcm", enforce_file_format=True)
+
+
+def _halved(pixels: np.ndarray) -> bytes:
+    """Return uncompressed YBR_FULL_422: colour only of each second pixel (PS3.3 C.7.6.3.1.2)."""
+    ybr = convert_color_space(pixels, "RGB", "YBR_FULL")
+    halved = (ybr[:, ::2, 0], ybr[:, 1::2, 0], ybr[:, ::2, 1], ybr[:, ::2, 2])
+    return np.stack(halved, axis=-1).tobytes()
 
 
 @pytest.fixture
@@ -169,6 +201,12 @@ class Clinic:
         self.context.on("requestfailed", self._forget_forbidden)
         self.page = self.context.new_page()
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", self._note_caught)
+
+    def _note_caught(self, message: Any) -> None:
+        """OHIF catches errors that nobody else does, and shows that something went wrong."""
+        if "Error Boundary" in message.text:
+            self.errors.append(message.text)
 
     def _forget_forbidden(self, request: Any) -> None:
         """Chromium reports requests that the page's policy kept it from sending, too."""
@@ -317,7 +355,29 @@ def test_see_predict_correct_submit_next(clinic: Clinic, reference: Predictor) -
 def test_the_optional_viewer_does_the_same(chromium: Any, newer_place: Any, reference: Predictor) -> None:
     clinic = Clinic(chromium, newer_place, "ohif-3.13")
     correct_a_photograph(clinic, reference)
+    store_by_the_viewers_own_export(clinic)
     clinic.close()
+
+
+def store_by_the_viewers_own_export(clinic: Clinic) -> None:
+    """What OHIF 3.13 exports arrives by STOW-RS and counts as a correction, with its diagnosis."""
+    clinic.go(1)
+    clinic.page.keyboard.press("5")
+    drawn = clinic.label_map() > 0
+    assert drawn.any()
+    clinic.page.click("#dermcheck [data-name=export]")
+    dialog = clinic.page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Save").wait_for()
+    clinic.picture("export")
+    dialog.get_by_role("button", name="Close").click()  # thought better of
+    dialog.wait_for(state="hidden")
+    clinic.page.click("#dermcheck [data-name=export]")
+    dialog.get_by_role("button", name="Save").click()
+    clinic.page.wait_for_selector("#dermcheck .notice.done")
+    label, (segment,) = clinic.stored(clinic.image)
+    np.testing.assert_array_equal(segment.mask, drawn)
+    assert segment.lesion_class.name == "mel"
+    assert not label.automatic
 
 
 @pytest.mark.timeout(300)
@@ -399,28 +459,29 @@ def _eroded(mask: np.ndarray, by: int) -> np.ndarray:
 def test_photographs_of_every_kind_show_their_colours(clinic: Clinic) -> None:
     clinic.context.add_init_script("localStorage.setItem('dermcheck.predict', 'false')")
     clinic.open(1)
-    assert not wrong_colours(clinic, SAMPLES)
+    assert not wrong_colours(clinic, range(len(SAMPLES)))
 
 
 @pytest.mark.timeout(300)
 def test_photographs_of_an_archive_show_their_colours(archive_clinic: Clinic) -> None:
-    """Also those whose frames Orthanc fails to give: HTJ2K, deflated, big endian."""
+    """Also those whose frames Orthanc fails to give (HTJ2K, deflated, big endian), and palettes."""
     clinic = archive_clinic
     clinic.context.add_init_script("localStorage.setItem('dermcheck.predict', 'false')")
     clinic.open(1)
-    assert not wrong_colours(clinic, [SAMPLES[number] for number in (4, 5, 8, 9, 12)])
-    # Pixels that are indices into a palette OHIF would show as grey values: better not at all.
-    refused = clinic.header(SAMPLES.index(PALETTE))
+    assert not wrong_colours(clinic, [4, 5, 8, 9, PALETTE, 12, *UNUSUAL])
+    clinic.picture("unusual")
+    # Of several frames OHIF would show the first: better not at all.
+    refused = clinic.header(FILM)
     clinic.page.evaluate(
         "([study, image]) => window.dermcheck.viewer.load(study, image)"
         ".catch(error => window.dermcheck.workplace.tell('error', error.message))",
         [refused.study_instance_uid, refused.sop_instance_uid],
     )
-    clinic.page.wait_for_selector("#dermcheck .notice.error:has-text('palette colours')")
+    clinic.page.wait_for_selector("#dermcheck .notice.error:has-text('several frames')")
     clinic.page.goto(f"{clinic.server.address}/ohif/derm?StudyInstanceUIDs={refused.study_instance_uid}")
-    clinic.page.wait_for_selector("#dermcheck .notice.error:has-text('palette colours')")
+    clinic.page.wait_for_selector("#dermcheck .notice.error:has-text('several frames')")
     assert clinic.page.get_attribute("#dermcheck", "data-image") == ""
-    clinic.picture("palette")
+    clinic.picture("film")
 
 
 @pytest.mark.timeout(300)
@@ -428,7 +489,7 @@ def test_a_photograph_that_cannot_be_shown_does_not_stop_the_work(archive_clinic
     """Which photograph comes next is chosen at random; here it is first one that OHIF cannot show."""
     clinic = archive_clinic
     clinic.context.add_init_script("localStorage.setItem('dermcheck.predict', 'false')")
-    refused = clinic.header(SAMPLES.index(PALETTE))
+    refused = clinic.header(FILM)
     others_are_left = True
     skipped: list[list[str]] = []
 
@@ -445,7 +506,7 @@ def test_a_photograph_that_cannot_be_shown_does_not_stop_the_work(archive_clinic
 
     clinic.page.route("**/viewer/next", choose)
     clinic.open(1)
-    clinic.page.wait_for_selector("#dermcheck .notice.warning:has-text('palette colours')")
+    clinic.page.wait_for_selector("#dermcheck .notice.warning:has-text('several frames')")
     clinic.page.keyboard.press("n")
     shown = clinic.wait_next(clinic.image)
     assert shown != refused.sop_instance_uid
@@ -486,11 +547,10 @@ def test_a_server_that_gives_no_pixels_is_not_asked_for_every_photograph(clinic:
     clinic.wait_next(present)
 
 
-def wrong_colours(clinic: Clinic, names: Iterable[str]) -> list[str]:
+def wrong_colours(clinic: Clinic, numbers: Iterable[int]) -> list[str]:
     """Show photographs, and compare the screen with their pixels at four places."""
     wrong = []
-    for name in names:
-        number = SAMPLES.index(name)
+    for number in numbers:
         clinic.go(number)
         clinic.page.evaluate("() => window.dermcheck.viewer.takeAway()")  # a label of another test
         clinic.page.wait_for_timeout(300)
@@ -501,7 +561,7 @@ def wrong_colours(clinic: Clinic, names: Iterable[str]) -> list[str]:
             near = pixels[row - 2 : row + 3, column - 2 : column + 3].reshape(-1, 3).astype(int)
             shown = clinic.colour(screen, column, row)
             if np.any(shown < near.min(0) - 12) or np.any(shown > near.max(0) + 12):
-                wrong.append(f"{name} at {column}, {row}: {shown}, expected {near.mean(0)}")
+                wrong.append(f"{number} at {column}, {row}: {shown}, expected {near.mean(0)}")
     return wrong
 
 
@@ -615,6 +675,138 @@ def test_two_clinicians_on_one_photograph_are_told_and_both_kept(chromium: Any, 
     second.page.wait_for_selector("#dermcheck .notice:has-text('Dr First has labelled the same photograph')")
     first.close()
     second.close()
+
+
+@pytest.mark.timeout(300)
+def test_the_panel_is_readable_in_light_and_dark_rooms_and_on_large_displays(clinic: Clinic) -> None:
+    clinic.open(0)
+    page = clinic.page
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        page.wait_for_selector(f"#dermcheck[data-theme={theme}]")
+        for kind in ("info", "done", "warning", "error"):
+            page.evaluate("kind => window.dermcheck.workplace.tell(kind, `A sentence (${kind})`)", kind)
+        page.evaluate("() => document.querySelector('#dermcheck details').open = true")
+        page.locator("#dermcheck .notice.error").wait_for()
+        page.keyboard.press("?")
+        found = page.evaluate(CONTRASTS.read_text())
+        assert len(found) > 60
+        assert not [one for one in found if one[0] < one[1]], theme
+        page.keyboard.press("Escape")
+        page.evaluate("() => window.dermcheck.workplace.notices = []")
+        page.evaluate("() => document.querySelector('#dermcheck details').open = false")
+        for size, (width, height) in {"small": (1366, 768), "4k": (3840, 2160)}.items():
+            page.set_viewport_size({"width": width, "height": height})
+            page.wait_for_timeout(1000)
+            clinic.picture(f"{theme}-{size}")
+            panel = page.evaluate(
+                "() => { const panel = document.querySelector('#dermcheck');"
+                " const {width} = panel.getBoundingClientRect();"
+                " const submit = panel.querySelector('[data-name=submit]').getBoundingClientRect();"
+                " return {width, font: parseFloat(getComputedStyle(panel).fontSize),"
+                "   overflows: panel.scrollWidth > panel.clientWidth, bottom: submit.bottom}; }"
+            )
+            assert not panel["overflows"]
+            assert panel["bottom"] <= height
+            assert panel["font"] >= max(13, height / 90), "a 4K display shows twice as many pixels"
+            assert width * 0.14 <= panel["width"] <= width * 0.21
+
+    page.set_viewport_size({"width": 1366, "height": 768})
+    page.select_option("#dermcheck [data-name=theme]", "light")  # while the system is dark
+    page.wait_for_selector("#dermcheck[data-theme=light]")
+    page.reload()
+    clinic.wait_ready(clinic.image)
+    assert page.get_attribute("#dermcheck", "data-theme") == "light"
+
+
+@pytest.mark.timeout(300)
+def test_a_second_reading_shows_why_and_not_what_was_said_before(clinic: Clinic) -> None:
+    """The first answer is in the studies; the second reader sees photograph and reason alone."""
+    clinic.open(6)
+    first = clinic.image
+    clinic.page.keyboard.press("4")
+    clinic.page.keyboard.press("Control+Enter")
+    clinic.wait_labels(first, 1)
+    clinic.wait_next(first)
+    shown = str(clinic.page.get_attribute("#dermcheck", "data-image"))
+    clinic.wait_ready(shown)
+    chosen = {"image": first, "study": clinic.header(6).study_instance_uid, "second_reading": True}
+    asked: list[str] = []
+
+    def choose(route: Any) -> None:
+        asked.append(route.request.post_data_json["strategy"])
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | chosen | {"reason": "Unsure of <two> classes."})
+
+    clinic.page.route("**/viewer/next", choose)
+    strategies = clinic.page.locator("#dermcheck [data-name=strategy]")
+    names = strategies.locator("option").evaluate_all("options => options.map(option => option.value)")
+    assert names == list(clinic.server.get("/info/").json()["strategies"])
+    strategies.select_option("second_reading")
+    with clinic.page.expect_request(lambda request: request.method == "DELETE") as given_back:
+        clinic.page.keyboard.press("n")
+    assert "/viewer/leases?" in given_back.value.url
+    clinic.wait_ready(first)
+    assert asked[0] == "second_reading"
+    for is_reloaded in (False, True):
+        assert clinic.page.inner_text("#dermcheck .caution").startswith("A second reading")
+        assert not clinic.label_map().any()
+        assert clinic.page.get_attribute("#dermcheck [data-name=none]", "aria-checked") == "true"
+        assert clinic.page.locator("#dermcheck .probability").first.inner_text() == ""
+        if not is_reloaded:
+            assert clinic.page.inner_text("#dermcheck [data-name=reason]").endswith(
+                "Unsure of <two> classes."
+            )
+            clinic.picture("blind")
+            clinic.page.reload()
+            clinic.wait_ready(first)
+    clinic.page.evaluate("() => window.dermcheck.workplace.setBrush(40)")
+    clinic.page.keyboard.press("b")
+    clinic.stroke((60, 60), (90, 60))
+    clinic.page.keyboard.press("5")
+    with clinic.page.expect_request("**/viewer/submissions**") as sent:
+        clinic.page.keyboard.press("Control+Enter")
+    assert 0.3 < sent.value.post_data_json["seconds"] < 60
+    labels = clinic.wait_labels(first, 2)
+    assert len(labels) == 2
+    clinic.page.wait_for_function("() => !Object.keys(localStorage).some(key => key.includes('outbox'))")
+    assert "has labelled the same photograph" not in clinic.notices()
+
+
+def test_a_photograph_in_hand_stays_in_hand_while_the_browser_says_so(place: Any) -> None:
+    """What the viewer says each minute, and when it leaves a photograph."""
+    image = place.get("/datastore/?output=all").json()["objects"]
+    one = next(iter(image))
+    lease = {"images": [one, "1.2.3"], "client": "another browser", "clinician": "Dr Lease"}
+    assert place.post("/viewer/leases", json=lease).json() == {"renewed": 1}
+
+    def visitors() -> list[str]:
+        known = place.get(f"/viewer/photographs/{one}", params={"client": "mine"}).json()
+        return [visitor["clinician"] for visitor in known["visitors"]]
+
+    assert "Dr Lease" in visitors()
+    given_back = place.request("DELETE", "/viewer/leases", params={"client": "another browser", "image": one})
+    assert given_back.json() == {"given_back": 1}
+    assert "Dr Lease" not in visitors()
+    place.request("DELETE", "/viewer/leases", params={"client": "mine", "image": one})
+    assert place.post("/viewer/leases", json=lease | {"images": [one] * 11}).status_code == 422
+
+
+@pytest.mark.timeout(300)
+def test_time_away_from_a_photograph_does_not_count_as_work(clinic: Clinic) -> None:
+    clinic.page.goto(f"{clinic.server.address}/")
+    counted = clinic.page.evaluate(
+        "async () => { const {Attention} = await import('/viewer/static/attention.js');"
+        " let now = 0; performance.now = () => now;"
+        " let state = 'visible'; Object.defineProperty(document, 'visibilityState', {get: () => state});"
+        " const move = () => document.dispatchEvent(new Event('pointermove'));"
+        " const turn = to => { state = to; document.dispatchEvent(new Event('visibilitychange')); };"
+        " const attention = new Attention(2); const at = []; "
+        " const note = seconds => { now += 1000 * seconds; at.push(attention.seconds); };"
+        " note(5); now += 3600e3; move(); note(1); turn('hidden'); note(30); turn('visible'); note(4);"
+        " return at; }"
+    )
+    assert counted == [7, 8, 8, 12]
 
 
 @pytest.mark.timeout(300)

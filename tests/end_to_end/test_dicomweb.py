@@ -14,7 +14,7 @@ import pytest
 import requests
 from dicomweb_client.api import DICOMwebClient
 from PIL import Image
-from pydicom import Dataset, dcmread, dcmwrite
+from pydicom import Dataset, dcmread, dcmwrite, examples
 from pydicom.uid import generate_uid
 
 from dermcheck.dicom.author import Clinician
@@ -70,20 +70,43 @@ class Service:
         )
 
 
+@pytest.fixture(scope="session")
+def tomogram() -> Dataset:
+    """A slice of a CT, which is none of DermCheck's business."""
+    return copy.deepcopy(examples.ct)
+
+
+@pytest.fixture(scope="session")
+def palette_photograph() -> Dataset:
+    """Pixels are indices into a table of colours, which browsers show as grey values."""
+    return dcmread(REPOSITORY / "sample_studies/synthetic-5/visit-1/18-naevus-palette.dcm")
+
+
 @pytest.fixture(scope="module", params=["folder", "orthanc"])
-def service(request, start, serve_command, free_port, models, photographs, tmp_path_factory) -> Service:
-    """A server over a folder, and one over Orthanc, with the same photographs."""
+def service(
+    request,
+    start,
+    serve_command,
+    free_port,
+    models,
+    photographs,
+    tomogram,
+    palette_photograph,
+    tmp_path_factory,
+) -> Service:
+    """A server over a folder, and one over Orthanc, with the same photographs and a CT."""
+    objects = [*photographs, tomogram, palette_photograph]
     if request.param == "folder":
         studies = tmp_path_factory.mktemp("studies")
-        for number, photograph in enumerate(photographs):
-            photograph.save_as(studies / f"{number}.dcm", enforce_file_format=True)
+        for number, stored in enumerate(objects):
+            stored.save_as(studies / f"{number}.dcm", enforce_file_format=True)
         location = str(studies)
     else:
         orthanc = request.getfixturevalue("orthanc")
         for patient in requests.get(f"{orthanc}/patients", timeout=10).json():
             requests.delete(f"{orthanc}/patients/{patient}", timeout=10).raise_for_status()
-        for photograph in photographs:
-            requests.post(f"{orthanc}/instances", data=part_10(photograph), timeout=10).raise_for_status()
+        for stored in objects:
+            requests.post(f"{orthanc}/instances", data=part_10(stored), timeout=10).raise_for_status()
         studies, location = tmp_path_factory.mktemp("nothing"), f"{orthanc}/dicom-web"
     port = free_port()
     command = [*serve_command, "--studies", location, "--models", str(models), "--port", str(port)]
@@ -124,11 +147,14 @@ def listed_labels(service: Service, photograph: Dataset) -> list[str]:
 # ---- searching ----
 
 
-def test_studies_series_and_instances_are_found(service, photographs):
-    studies = service.client.search_for_studies()
-    assert {study["0020000D"]["Value"][0] for study in studies} == {
-        photograph.StudyInstanceUID for photograph in photographs
-    }
+def listed_studies(answer: requests.Response) -> set[str]:
+    assert answer.ok, answer.text
+    return {study["0020000D"]["Value"][0] for study in answer.json()}
+
+
+def test_studies_series_and_instances_are_found(service, photographs, tomogram, palette_photograph):
+    everything = [*photographs, tomogram, palette_photograph]
+    assert listed_studies(service.get("/studies")) == {found.StudyInstanceUID for found in everything}
     study, series, _ = uids(photographs[0])
     assert len(service.client.search_for_series(study)) >= 2
     (found,) = service.client.search_for_instances(study, series)
@@ -144,6 +170,25 @@ def test_the_list_page_of_ohif_is_answered(service):
     assert study["00100020"]["Value"] == ["B-2"]
     assert study["00080061"]["Value"] == ["DMS"]
     assert int(study["00201208"]["Value"][0]) == 1
+
+
+def test_the_viewers_own_list_leaves_out_studies_without_photographs(service, tomogram):
+    """Other clients of DICOMweb still find them all."""
+    page = "/studies?limit=101&offset=0&fuzzymatching=false&includefield=00081030%2C00080060"
+    viewer = f"{service.address}/viewer/dicom-web"
+    everything = listed_studies(service.get(page))
+    shown = listed_studies(requests.get(f"{viewer}{page}", timeout=60))
+    assert everything - shown == {tomogram.StudyInstanceUID}
+    assert shown < everything
+    one_by_one = [
+        listed_studies(requests.get(f"{viewer}/studies?limit=1&offset={offset}", timeout=60))
+        for offset in range(len(shown))
+    ]
+    assert set.union(*one_by_one) == shown
+    filtered = requests.get(f"{viewer}{page}&00100020=*B-*", timeout=60)
+    assert len(listed_studies(filtered)) == 1
+    series = requests.get(f"{viewer}/studies/{tomogram.StudyInstanceUID}/series", timeout=60)
+    assert series.json()[0]["00080060"]["Value"] == ["CT"]
 
 
 def test_a_search_without_result_is_no_error(service):
@@ -207,6 +252,30 @@ def test_frames_for_ohif_are_the_stored_streams(service, photographs):
                 np.frombuffer(content[:size], np.uint8).reshape(45, 61, 3), read_rgb(photograph)
             )
         assert service.kind != "folder" or f"transfer-syntax={syntax}".encode() in head
+
+
+def test_a_palette_is_applied_before_a_browser_sees_the_picture(service, palette_photograph):
+    """Metadata, frame and bulk data fit each other; the instance itself keeps its palette."""
+    pixels = read_rgb(palette_photograph)
+    for path in ("/studies/{}/series/{}", "/studies/{}", "/studies/{}/series/{}/instances/{}"):
+        (found,) = service.get(f"{path.format(*uids(palette_photograph))}/metadata").json()
+        assert found["00280004"]["Value"] == ["RGB"]
+        assert (found["00280002"]["Value"], found["00280101"]["Value"]) == ([3], [8])
+        assert not [tag for tag in found if tag.startswith(("002811", "002812"))]
+    answer = service.get(f"{place(palette_photograph)}/frames/1", headers=OHIF_FRAMES)
+    assert answer.ok, answer.text
+    head, _, content = answer.content.partition(b"\r\n\r\n")
+    assert b"transfer-syntax=1.2.840.10008.1.2.1" in head
+    assert content[: pixels.size] == pixels.tobytes()
+    bulk = requests.get(found["7FE00010"]["BulkDataURI"], timeout=60)
+    assert bulk.content == pixels.tobytes()
+    stored = service.client.retrieve_instance(
+        *uids(palette_photograph), media_types=(("application/dicom", "*"),)
+    )
+    assert stored.PhotometricInterpretation == "PALETTE COLOR"
+    assert stored.PixelData == palette_photograph.PixelData
+    missing = service.get(f"{place(palette_photograph)}/frames/2", headers=OHIF_FRAMES)
+    assert missing.status_code == 404
 
 
 def test_a_thumbnail_and_a_rendered_picture_show_the_photograph(service, photographs):
@@ -384,16 +453,14 @@ def test_the_own_export_of_ohif_counts_as_a_correction(service, tmp_path):
 # ---- predictions meanwhile ----
 
 
-def test_the_server_answers_others_while_predictions_wait(service, photographs):
-    image = photographs[0].SOPInstanceUID
+def test_the_server_answers_others_while_predictions_wait(service, draw_photo):
     answers: list[int] = []
 
     def predict(number: int) -> None:
-        answer = requests.post(
-            f"{service.address}/infer/dermcheck?image={image}&output=json",
-            data={"params": f'{{"number": {number}}}'},  # else all would share one prediction
-            timeout=120,
-        )
+        photograph = io.BytesIO()
+        draw_photo(600, 450, number).save(photograph, "JPEG")  # each another: what is known is not computed
+        files = {"file": ("photo.jpg", photograph.getvalue())}
+        answer = requests.post(f"{service.address}/infer/dermcheck?output=json", files=files, timeout=120)
         answers.append(answer.status_code)
 
     threads = [threading.Thread(target=predict, args=(number,)) for number in range(20)]

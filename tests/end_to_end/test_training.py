@@ -128,6 +128,13 @@ def test_the_train_button(training_server, slicer_client, tmp_path, wait_for, pl
     assert [event.kind for event in registry.history()] == ["submitted", "refused"]
     assert registry.in_use("segmentation").name == "reference"
 
+    plans = training_server.get("/info/").json()["automatic_training"]["trainers"]
+    assert plans["lesion_segmentation"]["new_corrections"] == 0
+    assert plans["lesion_classification"]["new_corrections"] == CORRECTIONS
+    picture = training_server.get("/viewer/history.svg")
+    assert picture.headers["content-type"] == "image/svg+xml"
+    assert picture.text.rstrip().endswith("</svg>")
+
 
 def test_a_killed_training_is_an_error_and_the_server_goes_on(training_server, wait_for, place):
     training_server.post("/train/lesion_classification")
@@ -151,3 +158,26 @@ def test_the_server_ends_while_it_trains(training_server, wait_for):
     process.wait(60)
     with pytest.raises(requests.ConnectionError):
         training_server.get("/info/")
+
+
+def test_after_a_restart_only_what_is_new_is_learnt_by_itself(
+    training_server, place, start, serve_command, free_port
+):
+    """The outliner has learnt from all corrections already, the classifier from none."""
+    port = free_port()
+    command = [*serve_command, "--studies", str(training_server.studies), "--port", str(port)]
+    command += ["--registry", str(place / "registry"), "--retrain-after", str(CORRECTIONS)]
+    server = start(command, training_server.studies, port)
+    until = time.monotonic() + 120
+    while not (found := trainings(server)):
+        assert time.monotonic() < until, server.get("/info/").json()["automatic_training"]
+        time.sleep(0.1)
+    (process,) = found
+    arguments = process.cmdline()
+    assert arguments[arguments.index("train") + 1] == "classification"
+    assert f"by itself after {CORRECTIONS} new corrections" in arguments
+    jobs = server.get("/train/", params={"all": "true"}).json()
+    assert [job["request"]["model"] for job in jobs] == ["lesion_classification"]
+    server.process.terminate()
+    assert server.process.wait(60) == 0
+    process.wait(60)

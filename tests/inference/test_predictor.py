@@ -1,4 +1,5 @@
 import json
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -140,6 +141,48 @@ def test_a_batch_of_mixed_sizes_equals_each_alone_in_order(random_predictor, noi
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
         assert one.decision == other.decision
         assert (one.mask ^ other.mask).mean() < 1e-4  # pixels whose logit is 0 but for rounding
+
+
+def test_the_three_steps_are_a_prediction_and_may_run_in_several_processes(random_predictor, noise):
+    pixels = noise(450, 600)
+    prepared = pickle.loads(pickle.dumps(random_predictor.prepare(pixels)))
+    computed = pickle.loads(pickle.dumps(random_predictor.compute([prepared])[0]))
+    report, expected = random_predictor.finish(computed), random_predictor.predict(pixels)
+    assert report.probabilities == expected.probabilities
+    np.testing.assert_array_equal(report.mask, expected.mask)
+    assert (computed.logits.shape, computed.features.shape) == ((7,), (1024,))
+
+
+def test_a_photograph_decoded_at_half_size_gets_a_mask_of_its_own_size(plain_predictor):
+    lesion = l_shape(900, 1200)
+    photograph = photograph_of(lesion)
+    report = plain_predictor.finish(
+        plain_predictor.compute(
+            [plain_predictor.prepare(np.ascontiguousarray(photograph[::2, ::2]), (900, 1200))]
+        )[0]
+    )
+    assert report.mask.shape == (900, 1200)
+    jaccard = (report.mask & lesion).sum() / (report.mask | lesion).sum()
+    assert jaccard > 0.97
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_the_reference_models_answer_alike_with_every_back_end(backend, noise, tmp_path, monkeypatch):
+    pytest.importorskip(backend)
+    monkeypatch.setenv("DERMCHECK_CACHE", str(tmp_path))
+    other, torch_predictor = Predictor.load(backend=backend), Predictor.load(backend="torch")
+    assert other.backend.casefold().startswith(backend)
+    assert torch_predictor.backend.startswith("torch")
+    photographs = [photograph_of(l_shape(450, 600), (220, 180, 160), (110, 70, 60)), noise(256, 256)]
+    for one, two in zip(
+        torch_predictor.predict_batch(photographs), other.predict_batch(photographs), strict=True
+    ):
+        assert two.probabilities == pytest.approx(one.probabilities, abs=1e-3)
+        assert two.decision == one.decision
+        assert two.caution.lesion_photograph_score == pytest.approx(
+            one.caution.lesion_photograph_score, abs=1e-3
+        )
+        assert (one.mask ^ two.mask).mean() < 1e-4
 
 
 def test_an_empty_batch_gives_no_reports(random_predictor):

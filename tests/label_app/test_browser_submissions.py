@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from dermcheck.dicom.annotation_record import read_record
 from dermcheck.dicom.segmentation import read_segmentation
 from dermcheck.errors import ArgumentError, MaskError, NotFoundError
+from dermcheck.label_app.answers import BROWSER, Reply
 from dermcheck.label_app.browser_masks import encode_label_map
 from dermcheck.label_app.browser_submissions import BrowserSubmission, SubmissionStore
+from dermcheck.label_app.proposals import RecentProposals
 
 ROWS, COLUMNS = 30, 40
 
@@ -109,3 +112,65 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(submissions, submission
 def test_what_is_no_submission_is_refused(submission, fields):
     with pytest.raises(ValidationError):
         submission(**fields)
+
+
+# ---- what was changed ----
+
+
+@pytest.fixture
+def answered(store):
+    """What the models said of the first photograph, as the browser got it: a square, melanoma."""
+    label_map = np.zeros((ROWS, COLUMNS), np.uint8)
+    label_map[2:9, 3:13] = 1
+    return Reply(
+        {
+            "rows": ROWS, "columns": COLUMNS, "mask": encode_label_map(label_map),
+            "lesions": [{"value": 1, "diagnosis": "mel"}], "params": {"models": ("one", 1.0)},
+        }
+    )  # fmt: skip
+
+
+def record_of(store, submitted):
+    return read_record(store.retrieve_label(submitted.label.sop_instance_uid))
+
+
+def test_the_label_says_how_long_it_took_and_what_was_changed(store, submission, answered):
+    proposals = RecentProposals()
+    proposals.remember(store.image_ids()[0], "dermcheck", BROWSER, answered)
+    shown = {"models": ["one", 1]}  # through JSON and JavaScript
+    sent = submission(started_from="prediction", prediction=shown, seconds=42.5)
+    record = record_of(store, SubmissionStore(store, proposals).submit(sent))
+    assert (record.seconds, record.started_from, record.proposed_class) == (42.5, "prediction", "mel")
+    assert (record.proposed_px, record.added_px, record.removed_px) == (70, 49, 0)
+
+
+@pytest.mark.parametrize("shown", [None, {"models": ["another", 1]}])
+def test_nothing_is_said_of_a_proposal_that_is_not_known_any_more(store, submission, answered, shown):
+    proposals = RecentProposals()
+    proposals.remember(store.image_ids()[0], "dermcheck", BROWSER, answered)
+    sent = submission(started_from="prediction", prediction=shown)
+    record = record_of(store, SubmissionStore(store, proposals).submit(sent))
+    assert (record.started_from, record.changed_px, record.proposed_class) == ("prediction", None, None)
+
+
+def test_an_outline_that_began_with_a_label_is_compared_with_that(store, submissions, submission):
+    first = submissions.submit(submission())
+    label_map = np.zeros((ROWS, COLUMNS), np.uint8)
+    label_map[2:9, 3:21] = 1
+    uid = first.label.sop_instance_uid
+    second = submissions.submit(
+        submission(started_from="label", based_on=uid, mask=encode_label_map(label_map))
+    )
+    record = record_of(store, second)
+    assert (record.based_on, record.proposed_class, record.changed_px) == (uid, "mel", 7)
+    lost = submissions.submit(submission(started_from="label", based_on="1.2.3"))
+    assert record_of(store, lost).changed_px is None
+
+
+def test_only_the_latest_answers_are_remembered(store, answered):
+    proposals = RecentProposals()
+    image = store.image_ids()[0]
+    proposals.remember(image, "dermcheck", BROWSER, answered)
+    for number in range(300):
+        proposals.remember(f"1.{number}", "dermcheck", BROWSER, answered)
+    assert proposals.shown_in_browser(image, answered.params["params"]) is None

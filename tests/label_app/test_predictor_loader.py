@@ -117,7 +117,7 @@ def test_a_mistake_of_ours_while_exchanging_fails_no_prediction(registry, promot
     first = promote()
     loader = PredictorLoader(registry)
     loader.get()
-    monkeypatch.setattr(ModelVersion, "load", lambda self: 1 / 0)
+    monkeypatch.setattr(ModelVersion, "open", lambda self: 1 / 0)
     promote()
     assert classifier_of(loader) == first.name
     assert "ZeroDivisionError" in loader.problems()[0]
@@ -137,7 +137,7 @@ def test_asking_for_the_state_begins_an_exchange_that_is_due(registry, promote):
 
 def test_the_state_waits_for_nothing(tmp_path):
     loader = PredictorLoader(tmp_path)
-    assert loader.state() == {"versions": {}, "problems": []}
+    assert loader.state() == {"versions": {}, "problems": [], "backend": None}
 
 
 def test_many_threads_predict_while_versions_come_and_go(registry, promote, pixels):

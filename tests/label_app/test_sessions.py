@@ -4,7 +4,6 @@ import time
 import uuid
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +11,7 @@ from PIL import Image
 
 from dermcheck.errors import ArgumentError, NotFoundError, StorageError, UnreadableImageError
 from dermcheck.label_app.sessions import PhotographSessions, safe_file_name
+from dermcheck.label_app.source_image import SentPhotograph
 
 
 @pytest.fixture
@@ -27,15 +27,15 @@ def png(pixels) -> io.BytesIO:
     return content
 
 
-def test_a_kept_photograph_is_read_again(sessions, png, pixels):
+def test_a_kept_photograph_is_given_as_it_was_sent(sessions, png):
     session_id, _ = sessions.keep(png, "photo.png")
-    np.testing.assert_array_equal(sessions.source_image(session_id).pixels, pixels())
+    assert sessions.photograph(session_id) == SentPhotograph("photo.png", png.getvalue())
 
 
-def test_a_session_outlives_the_server(sessions, png, pixels):
+def test_a_session_outlives_the_server(sessions, png):
     session_id, _ = sessions.keep(png, "photo.png")
     restarted = PhotographSessions(sessions.store_path, 3600)
-    np.testing.assert_array_equal(restarted.source_image(session_id).pixels, pixels())
+    assert restarted.photograph(session_id).content == png.getvalue()
 
 
 def test_nothing_is_kept_of_what_is_no_photograph(sessions):
@@ -55,7 +55,7 @@ def test_what_is_no_id_names_no_session(sessions, session_id):
     (Path(sessions.store_path) / "meta.info").write_text('{"image": "/etc/passwd", "expiry": 60}')
     assert sessions.get_session(session_id) is None
     with pytest.raises(NotFoundError, match="no session"):
-        sessions.source_image(session_id)
+        sessions.photograph(session_id)
 
 
 def test_removing_an_unknown_session_removes_nothing(sessions, png):

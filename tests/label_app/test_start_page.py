@@ -1,5 +1,6 @@
 """The start page over real studies."""
 
+from datetime import datetime
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,28 +8,27 @@ import pytest
 
 from dermcheck.dicom.author import Clinician
 from dermcheck.dicom.segmentation import LesionSegment, write_segmentation
+from dermcheck.errors import StorageError
+from dermcheck.label_app.automatic_training import TaskPlan
 from dermcheck.label_app.start_page import HEADERS, render_start_page, spoken_language
 from dermcheck.label_app.start_page_texts import TEXTS
 from dermcheck.label_app.worklist import Worklist
+from dermcheck.learning.schedule import Attempt, Schedule, Standing, decide
 from dermcheck.lesions import lesion_class
 
 
-class Predictor:
-    def __init__(self, problems=()):
-        self._problems = list(problems)
-
-    def state(self):
-        version = {"name": "Test <classifier>", "version": "1.0", "sha256": "0"}
-        return {"versions": {"classification": version}, "problems": []}
-
-    def problems(self):
-        return self._problems
+def versions(*problems):
+    """What the app says of its models."""
+    version = {"name": "Test <classifier>", "version": "1.0", "sha256": "0"}
+    return lambda: {"versions": {"classification": version}, "problems": list(problems), "backend": None}
 
 
 @pytest.fixture
 def app(store):
     """As much of the app as the page looks at."""
-    return SimpleNamespace(store=store, predictor=Predictor(), worklist=Worklist(), examine=None)
+    return SimpleNamespace(
+        store=store, model_versions=versions(), worklist=Worklist(), examine=None, automatic=None
+    )
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_who_has_a_photograph_open_is_told(app, store):
 
 
 def test_problems_come_first_and_what_others_wrote_is_no_html(app):
-    app.predictor = Predictor(["The <models> are gone."])
+    app.model_versions = versions("The <models> are gone.")
     page = render_start_page(app, "en")
     assert "The &lt;models&gt; are gone." in page
     assert "Test &lt;classifier&gt;" in page
@@ -94,3 +94,47 @@ def test_the_browser_chooses_the_language(header, language):
 def test_nothing_comes_from_elsewhere(app):
     assert "//" not in render_start_page(app, "de")
     assert "*" not in HEADERS["Content-Security-Policy"]
+
+
+# ---- trainings ----
+
+
+def plans(schedule, **facts):
+    """A server's plans for diagnoses."""
+    standing = Standing(**({"corrections": 60, "new": 12} | facts))
+    plan = decide(schedule, standing, datetime(2026, 5, 2, 12))
+    return lambda: [TaskPlan(trainer="lesion_classification", standing=standing, plan=plan)]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "facts", "sentence"),
+    [
+        ((None, None), {}, "Trainings do not start by themselves"),
+        ((50, None), {"corrections": 8, "new": 8}, "12 more corrected photographs are needed"),
+        ((50, None), {}, "The next training starts after 38 more corrections."),
+        ((50, "22:00-06:00"), {}, "after 38 more corrections, at the latest at 22:00."),
+        ((None, "22:00-06:00"), {}, "The next training starts at 22:00."),
+        ((None, "22:00-06:00"), {"new": 0}, "There is nothing new to learn."),
+        ((10, None), {}, "A training starts now."),
+        (
+            (50, None),
+            {"attempt": Attempt(at=datetime(2026, 5, 1, 23), new=12, end="failed", answer="<full>")},
+            "The training of 2026-05-01 23:00 failed: &lt;full&gt;",
+        ),
+    ],
+)
+def test_the_page_says_when_the_next_training_starts_or_why_not(app, schedule, facts, sentence):
+    app.automatic = SimpleNamespace(plans=plans(Schedule.parse(*schedule), **facts))
+    page = render_start_page(app, "en")
+    assert sentence in page
+    assert "<strong>Diagnoses:</strong>" in page
+    assert "src='/viewer/history.svg'" in page
+    assert "<strong>Diagnosen:</strong>" in render_start_page(app, "de")
+
+
+def test_a_registry_that_cannot_be_read_does_not_take_the_page_away(app):
+    def plans():
+        raise StorageError("the log of the models cannot be read")
+
+    app.automatic = SimpleNamespace(plans=plans)
+    assert "the log of the models cannot be read" in render_start_page(app, "en")

@@ -13,6 +13,7 @@ import torch
 from dermcheck.errors import DermCheckError, StorageError
 from dermcheck.learning import job
 from dermcheck.learning.job import carry_out
+from dermcheck.learning.learnt import last_learnt
 from dermcheck.learning.order import TrainingOrder
 from dermcheck.learning.place import TrainingRunsError, is_training, latest_progress, one_training
 from dermcheck.networks import load_model
@@ -209,6 +210,8 @@ def test_corrections_teach_the_model_in_use_without_touching_it(task, corrected_
     assert "too few" in outcome.answer
     version = registry.find(outcome.version)
     assert version.parent == "reference"
+    assert version.configuration["corrections_learnt"] == 24
+    assert len(last_learnt(registry.folder, task, registry.history()).labels) == 24
     assert weights(registry.in_use(task).folder) == reference != weights(version.folder)
     started, _ = registry.in_use(task).load()
     learnt, card = load_model(version.folder)

@@ -4,44 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import os
-import traceback
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
-from dermcheck.batch.discovery import InputFile, Skipped, Unopened, walk
-from dermcheck.batch.journal import Failure, Journal, Prediction
-from dermcheck.batch.names import JOURNAL_NAME, photo_names
-from dermcheck.batch.results import (
-    CAUTIONS_NAME,
-    FAILURES_NAME,
-    OWN_FOLDERS,
-    PREDICTIONS_NAME,
-    ResultFolder,
-    remarks,
-)
-from dermcheck.batch.sources import FileKind, SourceImage, file_kind, open_dicom, open_photo, skipped_class
+from dermcheck.batch.discovery import InputFile, Skipped
+from dermcheck.batch.inputs import ArchiveQuery, LocalSource, Source, open_source
+from dermcheck.batch.journal import Failure, Journal, Redo
+from dermcheck.batch.names import photo_names
+from dermcheck.batch.pipeline import Outcome, Pipeline
+from dermcheck.batch.ray_engine import RayPipeline
+from dermcheck.batch.report import ReportFormat, check_formats
+from dermcheck.batch.results import ResultFolder
+from dermcheck.batch.sources import FileKind
+from dermcheck.batch.stages import SPARE, Refused, Wanted
+from dermcheck.batch.store import StoreTally, check_can_store, store_results
 from dermcheck.dicom.files import file_name
-from dermcheck.dicom.photograph import read_dataset
-from dermcheck.errors import ArgumentError, DermCheckError, NotFoundError, StorageError, UnreadableImageError
+from dermcheck.errors import ArgumentError, NotFoundError
 from dermcheck.inference.predictor import Predictor
 from dermcheck.inference.priors import PRIOR_VARIABLE, clinic_prior
 from dermcheck.networks.checkpoint import REFERENCE_MODELS
 from dermcheck.registry.registry import Registry
 from dermcheck.registry.versions import ModelVersion, folder_version
 
-__all__ = ["BatchSettings", "Tally", "run_batch"]
+__all__ = ["BatchSettings", "Engine", "Tally", "run_batch"]
+
+Engine: TypeAlias = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
 class BatchSettings:
     """What one batch is to do."""
 
-    source: Path
-    """A folder of DICOM files and photos, or one file."""
+    source: str | Path
+    """A folder of DICOM files and photos, one file, a list, a DICOMDIR or an archive's address."""
     output: Path
     """Folder for the results; made if it does not exist."""
     models: Path | Registry = REFERENCE_MODELS
@@ -50,6 +48,16 @@ class BatchSettings:
     """Also write masks as PNG."""
     dicom: bool = False
     """Also write a SEG and an SR per image."""
+    redo: Redo = "nothing"
+    """What is predicted again although there is a prediction: see `journal.Redo`."""
+    query: ArchiveQuery | None = None
+    """What is wanted of an archive."""
+    reports: tuple[ReportFormat, ...] = ()
+    """Also write the whole report in these formats."""
+    store: bool = False
+    """Also store SEG and SR with the photographs, where these came from; needs `dicom`."""
+    engine: Engine = "local"
+    """This computer, or all of a Ray cluster."""
 
 
 @dataclass
@@ -62,9 +70,14 @@ class Tally:
     """Photographs predicted in this run."""
     already: int = 0
     """Photographs predicted by an earlier run."""
+    changed: int = 0
+    """How many of these have changed since and were left as they are."""
+    first_changed: Path | None = None
     failed: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     """What is passed over without being a failure, counted by reason."""
+    stored: StoreTally | None = None
+    """What was stored with the photographs; None if that was not asked for."""
 
 
 OnProgress: TypeAlias = Callable[[Tally], object]
@@ -73,11 +86,14 @@ OnProgress: TypeAlias = Callable[[Tally], object]
 def run_batch(settings: BatchSettings, on_progress: OnProgress = lambda tally: None) -> Tally:
     """Predict every photograph of a folder that has no prediction yet, and write the tables.
 
-    Photographs are taken one at a time in the order of `discovery.walk`, so memory holds one of them.
-    Files that cannot be read become rows of `failures.csv`, and the batch goes on. The tables appear
+    Reading, networks and writing overlap (`batch.pipeline`), but what comes of the files is named, written
+    and recorded in the order of the input, so that the tables do not depend on which thread was quicker.
+    Memory holds some dozens of photographs at the networks' size and one or two at their own. Files that
+    cannot be read become rows of `failures.csv`, and the batch goes on. The tables appear
     when all files have been tried; until then, and if the batch is stopped or killed, what was done is
     kept in a journal, and the same call goes on from there. On one computer the tables are the
-    same to the byte, interrupted or not.
+    same to the byte, interrupted or not, as far as the networks' answer to a photograph does not depend on
+    its neighbours: with OpenVINO it does not; with torch by less than 1e-6.
 
     Parameters
     ----------
@@ -95,29 +111,56 @@ def run_batch(settings: BatchSettings, on_progress: OnProgress = lambda tally: N
     StorageError
         If results cannot be written. What was done before is kept.
     """
-    source, output = _check_folders(settings.source, settings.output)
+    check_formats(settings.reports)
+    source = open_source(settings.source, settings.output, settings.query)
+    _check_engine(settings.engine, source)
+    if settings.store:
+        check_can_store(source)
     models = _Models.chosen_by(settings)
     bound_to = {
-        "INPUT": file_name(source),
+        "INPUT": source.name,
         "classifier": _model_name(models.classifier),
         "outliner": _model_name(models.outliner),
         PRIOR_VARIABLE: _prior_in_words(),
     }
-    tally = Tally(found=_count(source, output))
-    results = ResultFolder(output, masks=settings.masks, dicom=settings.dicom)
-    with Journal(output, bound_to) as journal:
+    results = ResultFolder(source.output, masks=settings.masks, dicom=settings.dicom)
+    with Journal(source.output, bound_to, redo=settings.redo) as journal:
         results.clear_partial()
-        journal.forget_gone(source if source.is_dir() else source.parent)
-        batch = _Batch(settings, models, results, journal, tally)
+        inventory = journal.take_inventory(source.findings(), results.has_all)
+        tally = Tally(
+            found=inventory.found,
+            already=inventory.already,
+            changed=inventory.changed,
+            first_changed=inventory.first_changed,
+            failed=inventory.failed,
+            skipped=inventory.skipped,
+        )
         on_progress(tally)
-        for found in walk(source, output):
-            batch.take(found)
-            on_progress(tally)
-        if source.is_file() and tally.skipped:
-            raise NotFoundError(f"{file_name(source)}: this is no photograph ({next(iter(tally.skipped))}).")
-        results.write_tables(journal.predictions, journal.failures())
+        wanted = Wanted(settings.masks, settings.dicom, models.short_side(), journal.begun)
+        with _open_pipeline(settings.engine, wanted, models, source) as pipeline:
+            recorder = _Recorder(results, journal, tally)
+            for file, outcome in pipeline.run(journal.waiting()):
+                recorder.take(file, outcome)
+                on_progress(tally)
+        if tally.found == tally.skipped.total() == 1 and os.path.isfile(source.name):  # noqa: PTH113
+            raise NotFoundError(f"{source.name}: this is no photograph ({next(iter(tally.skipped))}).")
+        results.write_all(journal, settings.reports)
         results.remove_partial()
+        if settings.store:
+            tally.stored = store_results(source, journal, results)
     return tally
+
+
+def _open_pipeline(engine: Engine, wanted: Wanted, models: _Models, source: Source) -> Pipeline | RayPipeline:
+    return RayPipeline(wanted, models.load) if engine == "ray" else Pipeline(wanted, models.load, source)
+
+
+def _check_engine(engine: Engine, source: Source) -> None:
+    if engine == "ray" and not isinstance(source, LocalSource):
+        raise ArgumentError(
+            f"{source.name}: --engine ray needs photographs on a disk that all machines share, not an "
+            "archive. Leave out --engine: an archive is slower than one machine."
+        )
 
 
 @dataclass(frozen=True)
@@ -135,132 +178,62 @@ class _Models:
         return cls(folder_version(models, "classification"), folder_version(models, "segmentation"))
 
     def load(self) -> Predictor:
-        return Predictor(self.classifier.load(), self.outliner.load(), natural_prior=clinic_prior())
+        return Predictor(self.classifier.open(), self.outliner.open(), natural_prior=clinic_prior())
+
+    def short_side(self) -> int:
+        """Pixels along a photograph's shorter side of which the networks can make use."""
+        return SPARE * max(model.read_card().input.side for model in (self.classifier, self.outliner))
 
 
-class _Batch:
-    """One run: takes what the walk finds, one after another."""
+class _Recorder:
+    """Names, writes and records what the pipeline gives, in the order of the input."""
 
-    def __init__(
-        self,
-        settings: BatchSettings,
-        models: _Models,
-        results: ResultFolder,
-        journal: Journal,
-        tally: Tally,
-    ) -> None:
-        self._settings = settings
-        self._models = models
+    def __init__(self, results: ResultFolder, journal: Journal, tally: Tally) -> None:
         self._results = results
         self._journal = journal
         self._tally = tally
 
-    @cached_property
-    def _predictor(self) -> Predictor:
-        """Loaded with the first photograph: a finished batch run again needs none."""
-        return self._models.load()
-
-    def take(self, found: InputFile | Unopened | Skipped) -> None:
-        """Predict, fail or skip; raises only what must end the batch."""
-        if isinstance(found, Unopened):
-            self._fail(found.relative, Failure(file_name(found.relative), found.reason))
-        elif isinstance(found, Skipped):
-            self._tally.skipped[found.reason] += 1
-        elif self._is_done(found):
-            self._tally.already += 1
+    def take(self, file: InputFile, outcome: Outcome) -> None:
+        """Keep what became of one file; raises only what must end the batch."""
+        if isinstance(outcome, Skipped):
+            self._journal.record_skip(file, outcome.reason)
+            self._tally.skipped[outcome.reason] += 1
+            return
+        if (again := self._second_instance(file, outcome.sop_instance_uid)) is not None:
+            self._fail(file, Failure(outcome.sop_instance_uid or "", again), outcome.seconds)
+        elif isinstance(outcome, Refused):
+            self._fail(file, self._failure(file, outcome), outcome.seconds)
         else:
-            self._take_file(found)
+            image = outcome.sop_instance_uid or self._free_name(file.relative)
+            paths = self._results.store(image, outcome.files)
+            self._journal.record(
+                file, replace(outcome.prediction, image=image), seconds=outcome.seconds, files=paths
+            )
+            self._tally.predicted += 1
 
-    def _is_done(self, file: InputFile) -> bool:
-        earlier = self._journal.prediction(file)
-        return earlier is not None and self._results.has_all(earlier.image)
-
-    def _take_file(self, file: InputFile) -> None:
-        opened = self._open(file)
-        if isinstance(opened, Skipped):
-            self._tally.skipped[opened.reason] += 1
-            return
-        outcome = self._predict(file, *opened) if isinstance(opened, tuple) else opened
-        if isinstance(outcome, Failure):
-            self._fail(file.relative, outcome)
-            return
-        self._journal.record(file, outcome)
-        self._tally.predicted += 1
-
-    def _fail(self, relative: Path, failure: Failure) -> None:
-        self._journal.record_failure(relative, failure)
+    def _fail(self, file: InputFile, failure: Failure, seconds: float) -> None:
+        self._journal.record_failure(file.relative, failure, seconds=seconds)
         self._tally.failed += 1
 
-    def _open(self, file: InputFile) -> tuple[str, SourceImage] | Failure | Skipped:
-        """Read a file as what it is, under its image's name; whatever is wrong with it is a failure."""
-        image = file_name(Path(file.relative.stem))
-        kind = FileKind.OTHER
-        try:
-            kind = file_kind(file.path)
-            if kind is FileKind.OTHER:
-                return Skipped(file.relative, "no image file")
-            if kind is FileKind.PHOTO:
-                image = self._free_name(file.relative)
-                return image, open_photo(file.path, as_dicom=self._settings.dicom)
-            header = read_dataset(file.path, stop_before_pixels=True)
-            if reason := skipped_class(header):
-                return Skipped(file.relative, reason)
-            image = str(header.get("SOPInstanceUID") or image)
-            self._refuse_second_instance(image, file.relative)
-            return image, open_dicom(file.path)
-        except Exception as error:  # one file must not cost the others
-            return Failure(image, _reason(file, error), keeps_name=kind is FileKind.PHOTO)
-
-    def _predict(self, file: InputFile, image: str, source: SourceImage) -> Prediction | Failure:
-        predictor = self._predictor  # outside `try`: a missing model ends the batch
-        try:
-            report = predictor.predict(source.pixels)
-            self._results.write(image, source, report)
-        except StorageError:  # and so does a full disk
-            raise
-        except Exception as error:
-            return Failure(image, _reason(file, error))
-        return Prediction(image, report.probabilities, remarks(report))
+    def _failure(self, file: InputFile, refused: Refused) -> Failure:
+        if refused.kind is FileKind.PHOTO:
+            return Failure(self._free_name(file.relative), refused.reason, keeps_name=True)
+        return Failure(refused.sop_instance_uid or file_name(Path(file.relative.stem)), refused.reason)
 
     def _free_name(self, relative: Path) -> str:
         return next(name for name in photo_names(relative) if self._journal.holder(name, relative) is None)
 
-    def _refuse_second_instance(self, sop_instance_uid: str, relative: Path) -> None:
-        other = self._journal.holder(sop_instance_uid, relative)
-        if other is not None:
-            raise UnreadableImageError(
-                f"{file_name(relative)}: SOPInstanceUID is {sop_instance_uid}, which is already the name of "
-                f"{file_name(other)}. Only that one is predicted; remove one of the two."
-            )
-
-
-def _check_folders(source: Path, output: Path) -> tuple[Path, Path]:
-    """Find both places, links resolved, and refuse what would mix them up."""
-    if not os.path.exists(source):  # noqa: PTH110 (`Path.exists` raises for a name that is too long)
-        raise ArgumentError(f"{file_name(source)}: there is no such file or folder. Check the spelling.")
-    source, output = Path(os.path.realpath(source)), Path(os.path.realpath(output))
-    if output.exists() and not output.is_dir():
-        raise ArgumentError(f"{file_name(output)}: this is a file, expected a folder for the results.")
-    if source == output or any(source.is_relative_to(output / name) for name in OWN_FOLDERS):
-        raise ArgumentError(
-            f"{file_name(output)}: with INPUT {file_name(source)} the results would be taken for "
-            "photographs. Choose another --output folder."
+    def _second_instance(self, file: InputFile, sop_instance_uid: str | None) -> str | None:
+        """Say why a file is not predicted whose instance another file holds as well."""
+        if sop_instance_uid is None:
+            return None
+        other = self._journal.holder(sop_instance_uid, file.relative)
+        if other is None:
+            return None
+        return (
+            f"{file_name(file.relative)}: SOPInstanceUID is {sop_instance_uid}, which is already the name of "
+            f"{file_name(other)}. Only that one is predicted; remove one of the two."
         )
-    if not (output / JOURNAL_NAME).exists():
-        for name in (PREDICTIONS_NAME, CAUTIONS_NAME, FAILURES_NAME):
-            if (output / name).exists():
-                raise ArgumentError(
-                    f"{file_name(output / name)}: this table was not made by a batch that is recorded here "
-                    f"({JOURNAL_NAME} is missing) and is not overwritten. Choose another --output folder."
-                )
-    return source, output
-
-
-def _count(source: Path, output: Path) -> int:
-    found = sum(1 for _ in walk(source, output))
-    if not found:
-        raise NotFoundError(f"{file_name(source)}: this folder is empty. Name a folder with photographs.")
-    return found
 
 
 def _prior_in_words() -> str:
@@ -273,20 +246,3 @@ def _model_name(version: ModelVersion) -> str:
     card = version.read_card()
     digest = hashlib.sha256(card.to_json().encode()).hexdigest()
     return f"{card.name} {card.version} (card {digest[:12]})"
-
-
-def _reason(file: InputFile, error: Exception) -> str:
-    """Say in a sentence why a file failed, naming it by its path inside the input."""
-    relative = file_name(file.relative)
-    if isinstance(error, DermCheckError):
-        sentence = str(error).replace(file_name(file.path), relative)
-        return sentence if relative in sentence else f"{relative}: {sentence}"
-    if isinstance(error, OSError):
-        why = error.strerror or type(error).__name__
-        return f"{relative}: the file cannot be read ({why}). Check its permissions and the disk."
-    # The error's own words stay out: they may quote the header, with the patient's name.
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return (
-        f"{relative}: unexpected {type(error).__name__} at {Path(place.filename).name}:{place.lineno}. "
-        "The other images are not affected; please report this line."
-    )

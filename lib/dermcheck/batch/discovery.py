@@ -16,7 +16,7 @@ from typing import TypeAlias
 from dermcheck.batch.names import JOURNAL_NAME
 from dermcheck.dicom.files import file_name
 
-__all__ = ["Finding", "InputFile", "Skipped", "Unopened", "walk"]
+__all__ = ["Finding", "InputFile", "Skipped", "Unopened", "key_path", "path_key", "walk"]
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,16 @@ class InputFile:
     relative: Path
     """Its path inside the input folder; its name where the input is that one file."""
     size: int
-    """Bytes."""
+    """Bytes; -1 for an instance that is still in an archive."""
     modified_ns: int
-    """Last modification, nanoseconds since 1970."""
+    """Last modification, nanoseconds since 1970; -1 in an archive, where instances do not change."""
+    place: bytes | None = None
+    """Sort key among the inputs; None where the path's own order counts."""
+
+    @property
+    def key(self) -> bytes:
+        """Name of this input in the journal."""
+        return path_key(self.relative)
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class Unopened:
     relative: Path
     reason: str
     """One sentence, naming the path."""
+    place: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -49,10 +57,27 @@ class Skipped:
     relative: Path
     reason: str
     """A few words by which it is counted."""
+    place: bytes | None = None
 
 
 Finding: TypeAlias = InputFile | Unopened | Skipped
 _FolderId: TypeAlias = tuple[int, int]  # device and inode, which no two folders share
+
+
+def path_key(relative: Path) -> bytes:
+    """Sort key of a path: a folder's content directly after names that begin like the folder.
+
+    Bytes 0 cannot be in a name and sort first, so that these keys sort as `walk` walks.
+
+    >>> path_key(Path("a/b")) < path_key(Path("a.jpg"))
+    True
+    """
+    return b"\0".join(os.fsencode(part) for part in relative.parts)
+
+
+def key_path(key: bytes) -> Path:
+    """Return the path that `path_key` made a key of."""
+    return Path(*(os.fsdecode(part) for part in key.split(b"\0")))
 
 
 def walk(source: Path, output: Path | None = None) -> Iterator[Finding]:

@@ -15,10 +15,14 @@ from typing import Final
 
 from dermcheck.dicom.files import file_name as printable
 
-__all__ = ["JOURNAL_NAME", "comparable", "photo_names", "result_path"]
+__all__ = ["JOURNAL_NAME", "LOCK_NAME", "SCHEMA_VERSION", "comparable", "photo_names", "result_path"]
 
 JOURNAL_NAME: Final = "dermcheck_batch.sqlite"
 """The record of a batch in its output folder, by which such a folder is also recognised."""
+SCHEMA_VERSION: Final = 2
+"""Of the journal's tables; 1, without a number in the file, was DermCheck's first."""
+LOCK_NAME: Final = ".dermcheck_batch.lock"
+"""Locked by the one batch that works in an output folder; the file itself stays and means nothing."""
 
 # Not possible in file names of Windows or of its network shares, where results are often opened.
 _UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*]')

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
-import os
+import itertools
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
-import numpy as np
-from PIL import Image
-from pydicom import Dataset
-
-from dermcheck.batch.journal import Failure, Prediction
+from dermcheck.batch.durability import saving, write_through
+from dermcheck.batch.encoding import ResultKind
+from dermcheck.batch.journal import Failure, Journal, Prediction
 from dermcheck.batch.names import result_path
-from dermcheck.batch.sources import SourceImage
-from dermcheck.dicom.files import file_name
-from dermcheck.dicom.header import read_header
-from dermcheck.dicom.report import DiagnosisFinding, write_report
-from dermcheck.dicom.segmentation import LesionMask, LesionSegment, write_segmentation
-from dermcheck.errors import StorageError
+from dermcheck.batch.report import (
+    REPORT_NAMES,
+    ReportFormat,
+    report_details,
+    write_json_lines,
+    write_parquet,
+)
 from dermcheck.inference.report import LesionReport
 from dermcheck.lesions import LESION_CLASSES
+
+if TYPE_CHECKING:
+    from dermcheck.batch.sources import SourceImage
 
 __all__ = [
     "CAUTIONS_NAME",
@@ -33,6 +34,7 @@ __all__ = [
     "OWN_FOLDERS",
     "PREDICTIONS_NAME",
     "ResultFolder",
+    "prediction",
     "remarks",
 ]
 
@@ -57,6 +59,7 @@ _MASKS_FOLDER: Final = "masks"
 _DICOM_FOLDER: Final = "dicom"
 _PARTIAL_FOLDER: Final = ".partial"
 """Holds what is being written; in the output folder, so that a rename within one disk completes it."""
+_ENDINGS: Final = {"mask": "_segmentation.png", "photo": ".photo.dcm", "seg": ".seg.dcm", "sr": ".sr.dcm"}
 OWN_FOLDERS: Final = (_MASKS_FOLDER, _DICOM_FOLDER, _PARTIAL_FOLDER)
 """Folders inside the output folder that a batch fills."""
 
@@ -85,13 +88,14 @@ class ResultFolder:
         self.path = path
         self._masks = masks
         self._dicom = dicom
-        with _saving(path):
+        self._numbers = itertools.count()
+        with saving(path):
             path.mkdir(parents=True, exist_ok=True)
 
     def clear_partial(self) -> None:
         """Remove what a killed batch was writing. Only for the one batch that holds the journal."""
         partial = self.path / _PARTIAL_FOLDER
-        with _saving(partial):
+        with saving(partial):
             if partial.exists():
                 shutil.rmtree(partial)
             partial.mkdir()
@@ -102,23 +106,38 @@ class ResultFolder:
 
     def has_all(self, image: str) -> bool:
         """Tell whether the wanted files of an image are all there."""
-        wanted = [self._mask_path(image)] if self._masks else []
+        wanted: list[ResultKind] = ["mask"] if self._masks else []
         if self._dicom:
-            wanted += [self._dicom_path(image, "seg"), self._dicom_path(image, "sr")]
-        return all(path.is_file() for path in wanted)
+            wanted += ["seg", "sr"]
+        return all(self.path_of(image, kind).is_file() for kind in wanted)
 
-    def write(self, image: str, source: SourceImage, report: LesionReport) -> None:
-        """Write the wanted files of one image."""
-        if self._masks:
-            self._replace(self._mask_path(image), lambda file: _write_png(file, report.mask))
-        if self._dicom:
-            if source.dataset is None:
-                raise ValueError("DICOM results need the data set of the photograph")
-            if source.wrapped:
-                self._write_dicom(image, "photo", source.dataset)
-            segmentation = _segmentation(source.dataset, report)
-            self._write_dicom(image, "seg", segmentation)
-            self._write_dicom(image, "sr", _structured_report(source.dataset, report, segmentation))
+    def path_of(self, image: str, kind: ResultKind) -> Path:
+        """Return where one of an image's files is or would be."""
+        folder = _MASKS_FOLDER if kind == "mask" else _DICOM_FOLDER
+        return self.path / folder / result_path(image, _ENDINGS[kind])
+
+    def store(self, image: str, files: Mapping[ResultKind, bytes]) -> list[Path]:
+        """Put the files of one image into their places, and return these.
+
+        They are complete for every reader, but not yet safe from a power cut: `Journal.record` sees to that.
+        """
+        stored = []
+        for kind, content in files.items():
+            path = self.path_of(image, kind)
+            self._replace(path, lambda file, content=content: file.write(content))  # type: ignore[misc]
+            stored.append(path)
+        return stored
+
+    def write_all(self, journal: Journal, formats: Iterable[ReportFormat] = ()) -> None:
+        """Write all tables and the wanted reports of what a journal holds."""
+        writers = {"jsonl": write_json_lines, "parquet": write_parquet}
+        for wanted in formats:
+            predicted = ((path, found) for path, found in journal.results() if isinstance(found, Prediction))
+            name = REPORT_NAMES[wanted]
+            self._replace(self.path / name, lambda file: writers[wanted](file, predicted))  # noqa: B023
+            write_through([self.path / name], self.path)
+        self.write_tables(journal.predictions, journal.failures())
+        journal.mark_finished()
 
     def write_tables(
         self, predictions: Callable[[], Iterable[Prediction]], failures: Iterable[Failure]
@@ -138,28 +157,27 @@ class ResultFolder:
             text.detach()
 
         self._replace(self.path / name, write)
-
-    def _write_dicom(self, image: str, kind: str, dataset: Dataset) -> None:
-        buffer = io.BytesIO()  # encoded first: pydicom hides the disk's errors in texts of its own
-        dataset.save_as(buffer, enforce_file_format=True)
-        self._replace(self._dicom_path(image, kind), lambda file: file.write(buffer.getbuffer()))
-
-    def _mask_path(self, image: str) -> Path:
-        return self.path / _MASKS_FOLDER / result_path(image, "_segmentation.png")
-
-    def _dicom_path(self, image: str, kind: str) -> Path:
-        return self.path / _DICOM_FOLDER / result_path(image, f".{kind}.dcm")
+        write_through([self.path / name], self.path)
 
     def _replace(self, target: Path, write: Callable[[BinaryIO], object]) -> None:
-        """Write a file beside its place and move it there once it is on the disk."""
-        partial = self.path / _PARTIAL_FOLDER / "current"
-        with _saving(target):
+        """Write a file beside its place and move it there once it is complete."""
+        partial = self.path / _PARTIAL_FOLDER / f"result-{next(self._numbers)}"
+        with saving(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
                 write(file)
-                file.flush()
-                os.fsync(file.fileno())
             partial.replace(target)
+
+
+def prediction(image: str, report: LesionReport, source: SourceImage) -> Prediction:
+    """Make the journal's row of one photograph. Only the row's own name depends on `image`."""
+    return Prediction(
+        image,
+        report.probabilities,
+        remarks(report),
+        report_details(report, source),
+        f"{report.classifier.model_hash} {report.outliner.model_hash}",
+    )
 
 
 def remarks(report: LesionReport) -> dict[str, str]:
@@ -194,38 +212,3 @@ def _isic_row(prediction: Prediction) -> list[str]:
     """One row; six decimals are more than a calibration can know, and keep tables comparable."""
     values = (prediction.probabilities[_CLASS_OF_COLUMN[column]] for column in ISIC_COLUMNS)
     return [prediction.image, *(f"{value:.6f}" for value in values)]
-
-
-def _write_png(file: BinaryIO, mask: LesionMask) -> None:
-    Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).save(file, format="PNG")
-
-
-def _segmentation(photograph: Dataset, report: LesionReport) -> Dataset:
-    header = read_header(photograph)
-    segment = LesionSegment(
-        report.mask, report.decision, tracking_id=header.tracking_id, tracking_uid=header.tracking_uid
-    )
-    return write_segmentation(photograph, [segment], report.outliner)
-
-
-def _structured_report(photograph: Dataset, report: LesionReport, segmentation: Dataset) -> Dataset:
-    """Report on the lesion of the segmentation: both carry the same tracking identifiers."""
-    finding = DiagnosisFinding.from_mask(
-        report.mask, report.probabilities, report.decision, report.uncertainty, report.classifier
-    )
-    lesion = segmentation.SegmentSequence[0]
-    return write_report(photograph, finding, tracking_id=lesion.TrackingID, tracking_uid=lesion.TrackingUID)
-
-
-@contextmanager
-def _saving(path: Path) -> Iterator[None]:
-    """Turn the system's refusals into a sentence."""
-    try:
-        yield
-    except StorageError:  # an OSError too, and already a sentence
-        raise
-    except OSError as error:
-        raise StorageError(
-            f"{file_name(path)}: this result cannot be saved ({error.strerror or error}). Make room or "
-            "give write permission, then run the same command again: it goes on where it stopped."
-        ) from error

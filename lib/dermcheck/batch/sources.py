@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from pydicom import Dataset
 from pydicom.uid import UID
 
 from dermcheck.dicom.files import file_name
-from dermcheck.dicom.photo_import import PhotoDetails, photo_to_dicom
+from dermcheck.dicom.photo_import import PhotoDetails, picture_to_dicom
 from dermcheck.dicom.photograph import read_photograph
-from dermcheck.dicom.pictures import read_picture
+from dermcheck.dicom.pictures import decode_picture, open_picture
 from dermcheck.dicom.pixels import RGBImage
 from dermcheck.dicom.sop_classes import is_photograph
 from dermcheck.errors import UnreadableImageError
 
-__all__ = ["FileKind", "SourceImage", "file_kind", "open_dicom", "open_photo", "skipped_class"]
+__all__ = ["FileKind", "SourceImage", "kind_of", "read_dicom", "read_photo", "skipped_class"]
 
 _DICOM_SUFFIXES: Final = frozenset({".dcm", ".dicom", ".dic", ".ima"})
 _PHOTO_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff"})
@@ -56,27 +57,40 @@ class SourceImage:
     """One photograph ready for prediction."""
 
     pixels: RGBImage
+    """(rows, columns, 3) uint8 RGB; reduced where the networks see less anyway."""
+    size: tuple[int, int]
+    """Rows and columns of the photograph itself."""
     dataset: Dataset | None
     """What DICOM results refer to; None for a photo when no DICOM results are wanted."""
     wrapped: bool = False
     """Whether `dataset` was made here from a photo, and so exists nowhere else."""
 
+    def without_pixel_data(self) -> SourceImage:
+        """Drop the encoded pixels from the data set, which the results do not need."""
+        if self.dataset is not None:
+            self.dataset.pop("PixelData", None)
+        return self
 
-def file_kind(path: Path) -> FileKind:
+    def without_pixels(self) -> SourceImage:
+        """Give the same without the decoded pixels."""
+        return replace(self, pixels=np.empty((0, 0, 3), np.uint8))
+
+
+def kind_of(start: bytes, suffix: str) -> FileKind:
     """Tell by the first bytes, else by the suffix, how to read a file.
 
     The bytes decide first, as DICOM files often have no suffix or a wrong one. A suffix that promises
     an image makes the file one even if its bytes do not: it then fails when read, with a reason.
     TIFF's signature alone does not make a photo, as cameras' raw files begin with it too.
 
-    Raises
-    ------
-    OSError
-        If the file cannot be opened.
+    Parameters
+    ----------
+    start
+        The file's first 132 bytes.
+    suffix
+        The ending of its name, with the dot.
     """
-    with path.open("rb") as file:
-        start = file.read(_PREAMBLE_BYTES + 4)
-    suffix = path.suffix.casefold()
+    suffix = suffix.casefold()
     if start[_PREAMBLE_BYTES:] == b"DICM":
         return FileKind.DICOM
     if start.startswith(_PHOTO_SIGNATURES) or (start.startswith(_TIFF_SIGNATURES) and not suffix):
@@ -114,25 +128,36 @@ def skipped_class(header: Dataset) -> str | None:
     return None if "Image Storage" in sop_class.name else sop_class.name
 
 
-def open_dicom(path: Path) -> SourceImage:
-    """Read and decode one DICOM photograph.
+def read_dicom(dataset: Dataset, short_side: int | None = None) -> SourceImage:
+    """Decode one DICOM photograph.
+
+    Parameters
+    ----------
+    short_side
+        Pixels that are needed along the shorter side; None for all (see `pixels.read_rgb`).
 
     Raises
     ------
     UnreadableImageError
         With the sentence for the user; `NotAPhotographError` for CT, MR, video and the like.
     """
-    photograph = read_photograph(path)
-    return SourceImage(photograph.pixels, photograph.dataset)
+    photograph = read_photograph(dataset, short_side=short_side)
+    return SourceImage(photograph.pixels, (photograph.header.rows, photograph.header.columns), dataset)
 
 
-def open_photo(path: Path, *, as_dicom: bool) -> SourceImage:
-    """Read and decode one JPEG, PNG or TIFF photo.
+def read_photo(path: Path, content: bytes, *, as_dicom: bool, short_side: int | None = None) -> SourceImage:
+    """Decode one JPEG, PNG or TIFF photo.
 
     Parameters
     ----------
+    path
+        Names it.
+    content
+        The whole file.
     as_dicom
         Also wrap it as DICOM, for results that must refer to an instance.
+    short_side
+        Pixels that are needed along the shorter side; None for all (see `pictures.read_picture`).
 
     Raises
     ------
@@ -144,7 +169,9 @@ def open_photo(path: Path, *, as_dicom: bool) -> SourceImage:
             f"{file_name(path)}: this is a camera's raw file, expected a JPEG, PNG or TIFF photo. "
             "Develop it with the camera's program."
         )
-    pixels = read_picture(path)
-    if not as_dicom:
-        return SourceImage(pixels, dataset=None)
-    return SourceImage(pixels, photo_to_dicom(path, PhotoDetails()), wrapped=True)
+    with open_picture(path, content) as picture:
+        pixels = decode_picture(picture, short_side)
+        if not as_dicom:
+            return SourceImage(pixels, picture.size, dataset=None)
+        dataset = picture_to_dicom(picture, PhotoDetails(), pixels)
+        return SourceImage(pixels, picture.size, dataset, wrapped=True)

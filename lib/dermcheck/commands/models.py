@@ -6,6 +6,7 @@ import argparse
 import json
 import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dermcheck.errors import ModelError
 
 if TYPE_CHECKING:
+    from dermcheck.learning.history import History
     from dermcheck.networks.cards import Task
     from dermcheck.registry import Event, ModelVersion, Registry
 
@@ -31,6 +33,7 @@ Exit status: 0 done, 1 the work could not be done, 2 wrong arguments.
 
 Example:
   dermcheck models list
+  dermcheck models list --picture history.svg --studies ~/studies
   dermcheck models show classification-0002
   dermcheck models rollback classification --reason "misses melanomas on the scalp"
 """
@@ -90,6 +93,17 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = _action(actions, "list", "all versions, and which is in use", _list)
     listing.add_argument("task", nargs="?", choices=_TASKS, help="of one task only")
+    listing.add_argument(
+        "--picture",
+        metavar="FILE",
+        type=Path,
+        help="also draw corrections, figures and decisions (.svg or .png)",
+    )
+    listing.add_argument(
+        "--studies",
+        metavar="DIR_OR_URL",
+        help="count the corrections of these studies by date, for the picture",
+    )
     shown = _action(actions, "show", "all that is known of one version", _show)
     _add_version(shown)
     promoted = _action(actions, "promote", "take a version into use, whatever the gate said", _promote)
@@ -130,6 +144,12 @@ def _list(arguments: argparse.Namespace) -> int:
             "rollback_leads_to": earlier,
             "versions": [_summary(version, events, in_use) for version in registry.versions(task)],
         }
+    history = _history(events, arguments)
+    if arguments.picture is not None:
+        from dermcheck.learning.history_picture import save_history
+
+        save_history(history, arguments.picture)
+    answer["history"] = [asdict(each) for each in history.decisions if each.task in tasks]
     if arguments.json:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
         return 0
@@ -138,9 +158,35 @@ def _list(arguments: argparse.Namespace) -> int:
         print(f"\n{task}")
         for summary in answer[task]["versions"]:
             print(_paragraph(summary))
+    if any(each.task in tasks for each in history.decisions):
+        print("\nHistory (figures on the untouched photographs of fold 9)")
+        print(_table(history.rows(tasks)))
     for problem in problems:
         print(f"\nProblem: {problem}")
+    if arguments.picture is not None:
+        print(f"\nPicture: {arguments.picture}")
     return 0
+
+
+def _history(events: Sequence[Event], arguments: argparse.Namespace) -> History:
+    """Gather the history, with the corrections' dates where studies are named."""
+    from dermcheck.learning.history import read_history
+
+    if arguments.studies is None:
+        return read_history(events)
+    from dermcheck.datastore import StudyStore
+    from dermcheck.learning.learnt import corrections
+
+    with StudyStore.open(arguments.studies, watch=False) as store:
+        return read_history(events, [label.created for label in corrections(store).values()])
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 def _show(arguments: argparse.Namespace) -> int:

@@ -58,6 +58,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--port", type=int, default=8000, help="port to listen on; 0 takes a free one (default: %(default)s)"
     )
     add_model_options(parser)
+    trainings = parser.add_argument_group("trainings that start by themselves (default: none)")
+    trainings.add_argument(
+        "--retrain-after", metavar="N", type=int, help="learn from the corrections after N new ones"
+    )
+    trainings.add_argument(
+        "--retrain-at", metavar="HH:MM-HH:MM",
+        help="learn from new corrections once a night, beginning in these hours, e.g. 22:00-06:00",
+    )  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="log every request and MONAI Label's steps")
     parser.set_defaults(run=run)
 
@@ -98,6 +106,7 @@ def _settings(
     arguments: argparse.Namespace, studies: str, listener: socket.socket, loopback: bool
 ) -> ServerSettings:
     try:
+        from dermcheck.label_app.answering_process import start_process
         from dermcheck.label_app.running import ServerSettings, lean_imports
         from dermcheck.viewer import attach_viewer
     except ImportError as error:
@@ -105,9 +114,24 @@ def _settings(
             f"The server's packages cannot be imported ({error}). Run `dermcheck doctor` to see why."
         ) from error
     models = arguments.models.absolute() if arguments.models else None
+    process = start_process()  # as early as can be: it takes as long to start as the rest together
     with lean_imports():
+        _check_schedule(arguments)
         registry = open_registry(arguments).folder
-    return ServerSettings(studies, models, listener, loopback, arguments.verbose, attach_viewer, registry)
+    return ServerSettings(
+        studies, models, listener, loopback, arguments.verbose, attach_viewer, registry,
+        arguments.retrain_after, arguments.retrain_at, process,
+    )  # fmt: skip
+
+
+def _check_schedule(arguments: argparse.Namespace) -> None:
+    from dermcheck.learning.schedule import Schedule
+
+    if Schedule.parse(arguments.retrain_after, arguments.retrain_at).is_on and arguments.models:
+        raise ArgumentError(
+            "--retrain-after and --retrain-at make versions of the models, and with --models none is used: "
+            "leave one of them out."
+        )
 
 
 def _examination(settings: ServerSettings, registry: Path | None) -> list[dict[str, str | None]]:
@@ -197,7 +221,7 @@ def _welcome(app: DermCheckApp, studies: str, host: str, port: int) -> str:
 
     shown = "127.0.0.1" if host in ("0.0.0.0", "::", "localhost") else host  # noqa: S104  # not bound here
     address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
-    problems = [*app.predictor.problems(), *app.store.problems()]
+    problems = [*app.model_versions()["problems"], *app.store.problems()]
     lines = [
         "DermCheck is ready. Research use only; not a medical device.",
         f"  Studies    {without_password(studies)} ({len(app.store.image_ids())} photographs)",
@@ -213,5 +237,5 @@ def _welcome(app: DermCheckApp, studies: str, host: str, port: int) -> str:
 
 
 def _models_in_use(app: DermCheckApp) -> str:
-    versions = app.predictor.state()["versions"].values()
+    versions = app.model_versions()["versions"].values()
     return ", ".join(f"{each['name']} {each['version']}" for each in versions)

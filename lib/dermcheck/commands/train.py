@@ -78,6 +78,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--run", dest="run_folder", metavar="DIR", type=Path,
         help="folder of this run (default: one in the registry's)",
     )  # fmt: skip
+    parser.add_argument(
+        "--occasion", metavar="TEXT", default="", help="why just now, for the history of the versions"
+    )
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON, and no progress bar")
     parser.set_defaults(run=run)
 
@@ -181,6 +184,7 @@ def _order(arguments: argparse.Namespace) -> TrainingOrder:
         dendrites=_dendrites(arguments),
         command=_as_typed(arguments, studies, reference),
         who=current_account(),
+        occasion=arguments.occasion,
     )
 
 

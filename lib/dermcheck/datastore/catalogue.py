@@ -82,7 +82,7 @@ class Catalogue:
 
     def _recount(self, image_id: str) -> None:
         labels = self._labels_of[image_id]
-        if any(instance.label and not instance.label.automatic for instance in labels):
+        if any(not label.automatic for label in self.labels(image_id)):
             self._finished.add(image_id)
         else:
             self._finished.discard(image_id)
@@ -148,7 +148,15 @@ class Catalogue:
             return found
 
     def labels(self, image_id: str) -> list[StoredLabel]:
-        """Return the labels of a photograph, oldest first."""
+        """Return the labels of a photograph that nobody has withdrawn, oldest first."""
+        found = self.label_history(image_id)
+        withdrawn = {label.withdraws for label in found if label.withdraws}
+        if not withdrawn:
+            return found
+        return [label for label in found if not label.withdraws and label.sop_instance_uid not in withdrawn]
+
+    def label_history(self, image_id: str) -> list[StoredLabel]:
+        """Return all labels of a photograph, also withdrawn ones and what withdraws them, oldest first."""
         with self._lock:
             return [found.label for found in self._labels_of.get(image_id, ()) if found.label]
 

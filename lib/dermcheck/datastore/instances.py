@@ -30,6 +30,8 @@ class StoredLabel:
     creator: str | None
     """The clinician's name as the object states it."""
     created: datetime
+    withdraws: str | None = None
+    """SOPInstanceUID of the label that this one takes back, outlining nothing itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,4 +97,5 @@ def _describe_label(dataset: Dataset) -> StoredLabel:
         automatic=summary.automatic,
         creator=summary.creator,
         created=summary.created,
+        withdraws=summary.withdraws,
     )

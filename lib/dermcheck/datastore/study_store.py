@@ -189,8 +189,12 @@ class StudyStore:
     # ---- labels ----
 
     def labels(self, image_id: str) -> list[StoredLabel]:
-        """Return all labels of a photograph, oldest first; none for an unknown id."""
+        """Return a photograph's labels that nobody has withdrawn, oldest first; none for an unknown id."""
         return self._catalogue.labels(image_id)
+
+    def label_history(self, image_id: str) -> list[StoredLabel]:
+        """Return all labels of a photograph, also withdrawn ones and what withdraws them, oldest first."""
+        return self._catalogue.label_history(image_id)
 
     def latest_final(self, image_id: str) -> StoredLabel | None:
         """Return the label that counts: the newest one made by a human."""

@@ -59,7 +59,11 @@ DECODING_PLUGINS: Final[Mapping[UID, str]] = MappingProxyType(
 
 
 def decode_frame(
-    dataset: Dataset, header: PhotographHeader, pixel: ImagePixel, index: int
+    dataset: Dataset,
+    header: PhotographHeader,
+    pixel: ImagePixel,
+    index: int,
+    short_side: int | None = None,
 ) -> tuple[NDArray[Any], str]:
     """Decode one frame.
 
@@ -71,6 +75,9 @@ def decode_frame(
         Its checked header and Image Pixel module.
     index
         The frame, from 0.
+    short_side
+        Pixels that are needed along the shorter side, None for all: colour in 8-bit JPEG may come reduced, as
+        `jpeg.reduced_size` says.
 
     Returns
     -------
@@ -94,7 +101,7 @@ def decode_frame(
         )
     try:
         if pixel.transfer_syntax.is_encapsulated:
-            return _decode_encapsulated(dataset, header, pixel, index, name)
+            return _decode_encapsulated(dataset, header, pixel, index, name, short_side)
         return _decode_native(dataset, header, pixel, index, name)
     except UnreadableImageError:
         raise
@@ -132,7 +139,12 @@ def _decode_native(
 
 
 def _decode_encapsulated(
-    dataset: Dataset, header: PhotographHeader, pixel: ImagePixel, index: int, name: str
+    dataset: Dataset,
+    header: PhotographHeader,
+    pixel: ImagePixel,
+    index: int,
+    name: str,
+    short_side: int | None,
 ) -> tuple[NDArray[Any], str]:
     syntax = pixel.transfer_syntax
     decoder = get_decoder(syntax)  # first: tells that a transfer syntax is not known at all
@@ -148,17 +160,21 @@ def _decode_encapsulated(
     stream = parse_jpeg2000(frame) if syntax in _JPEG_2000 else parse_jpeg(frame)
     _check_stream(stream, header, pixel, f"{name}, the {syntax.name} stream inside")
     if syntax in (*_LOSSY_JPEG, *_LOSSLESS_JPEG):
-        return _decode_jpeg(frame, stream, pixel)
+        return _decode_jpeg(frame, stream, pixel, short_side)
     pixels, properties = decoder.as_array(
         dataset, index=index, raw=True, decoding_plugin=DECODING_PLUGINS.get(syntax, "")
     )
     return pixels, str(properties["photometric_interpretation"])
 
 
-def _decode_jpeg(frame: bytes, stream: Codestream, pixel: ImagePixel) -> tuple[NDArray[Any], str]:
+def _decode_jpeg(
+    frame: bytes, stream: Codestream, pixel: ImagePixel, short_side: int | None
+) -> tuple[NDArray[Any], str]:
     colour = stored_colour(stream, pixel.photometric)
     if pixel.transfer_syntax in _LOSSY_JPEG and stream.precision == 8:
-        return decode_jpeg(frame, stream, colour), "RGB" if pixel.samples == 3 else pixel.photometric
+        if pixel.samples == 3:
+            return decode_jpeg(frame, stream, colour, short_side), "RGB"
+        return decode_jpeg(frame, stream, colour), pixel.photometric  # grey goes through tables: not averaged
     if pixel.samples == 1:
         samples = decode_by_gdcm(frame, stream, pixel.transfer_syntax, pixel.photometric)
         return (_signed(samples, pixel.bits_stored) if pixel.is_signed else samples), pixel.photometric

@@ -28,10 +28,11 @@ from dermcheck.dicom.codes import coding_schemes
 from dermcheck.dicom.codestream import Codestream
 from dermcheck.dicom.jpeg import stored_colour
 from dermcheck.dicom.pictures import Picture, decode_picture, open_picture
+from dermcheck.dicom.pixels import RGBImage
 from dermcheck.errors import ArgumentError
 from dermcheck.lesions import CODING_SCHEME
 
-__all__ = ["PhotoDetails", "photo_to_dicom"]
+__all__ = ["PhotoDetails", "photo_to_dicom", "picture_to_dicom"]
 
 _UNKNOWN: Final = "Unknown"  # for type 1 attributes that a photo does not tell
 _SIDES: Final = {"R": ("24028007", "Right"), "L": ("7771000", "Left"), "B": ("51440002", "Right and left")}
@@ -165,15 +166,27 @@ def photo_to_dicom(path: Path, details: PhotoDetails) -> Dataset:
     program cannot rule out a face or tattoo. An unknown side is an empty Laterality (type 2C).
     """
     with open_picture(path) as picture:
-        dataset = Dataset()
-        dataset.SpecificCharacterSet = "ISO_IR 192"
-        acquired = details.acquired or _exif_moment(picture)
-        _add_identity(dataset, picture, details, acquired)
-        _add_patient(dataset, details)
-        _add_study_and_series(dataset, details, acquired)
-        _add_equipment(dataset, picture)
-        _add_image(dataset, picture, details)
-        _add_pixels(dataset, picture)
+        return picture_to_dicom(picture, details, decode_picture(picture))
+
+
+def picture_to_dicom(picture: Picture, details: PhotoDetails, pixels: RGBImage) -> Dataset:
+    """Make the same of a photo that is open and has been decoded.
+
+    Parameters
+    ----------
+    pixels
+        What `pictures.decode_picture` gave; that it could proves the photo whole. Where its reduced form
+        cannot be stored instead of the photo, the photo is decoded again.
+    """
+    dataset = Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    acquired = details.acquired or _exif_moment(picture)
+    _add_identity(dataset, picture, details, acquired)
+    _add_patient(dataset, details)
+    _add_study_and_series(dataset, details, acquired)
+    _add_equipment(dataset, picture)
+    _add_image(dataset, picture, details)
+    _add_pixels(dataset, picture, pixels)
     return dataset
 
 
@@ -291,8 +304,7 @@ def _code_item(value: str, scheme: str, meaning: str) -> Dataset:
     return item
 
 
-def _add_pixels(dataset: Dataset, picture: Picture) -> None:
-    pixels = decode_picture(picture)  # in any case: also proves that the stream is whole
+def _add_pixels(dataset: Dataset, picture: Picture, pixels: RGBImage) -> None:
     stream = picture.stream
     if stream is not None:
         dataset.LossyImageCompression = "01"  # once lossy, always lossy (PS3.3 C.7.6.1.1.5)
@@ -304,6 +316,8 @@ def _add_pixels(dataset: Dataset, picture: Picture) -> None:
     if stream is not None and _can_be_wrapped(picture):
         _wrap(dataset, picture.content, stream)
         return
+    if pixels.shape[:2] != picture.size:
+        pixels = decode_picture(picture)
     dataset.set_pixel_data(pixels, "RGB", 8, generate_instance_uid=False)
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.ImageComments = f"Decoded from {picture.description} and stored uncompressed"

@@ -37,12 +37,14 @@ class Photograph:
 
     header: PhotographHeader
     pixels: RGBImage
-    """(rows, columns, 3) uint8 RGB."""
+    """(rows, columns, 3) uint8 RGB; fewer rows and columns than the header says if read at reduced scale."""
     dataset: Dataset
     """The whole instance as it was read, encoded pixel data included."""
 
 
-def read_dataset(source: Path | bytes, *, stop_before_pixels: bool = False) -> Dataset:
+def read_dataset(
+    source: Path | bytes, *, stop_before_pixels: bool = False, name: str = "the received file"
+) -> Dataset:
     """Read one DICOM file (PS3.10), of any SOP class.
 
     Tolerates a missing preamble and missing file meta information; the transfer syntax is then
@@ -54,6 +56,8 @@ def read_dataset(source: Path | bytes, *, stop_before_pixels: bool = False) -> D
         A file, or the content of one.
     stop_before_pixels
         Whether to leave out the pixel data and what follows, for a quick look at many files.
+    name
+        What messages call the content of a file.
 
     Raises
     ------
@@ -63,13 +67,15 @@ def read_dataset(source: Path | bytes, *, stop_before_pixels: bool = False) -> D
         If it is empty, too large, not DICOM, damaged, or inflates beyond `limits.MAX_FILE_BYTES`.
     """
     if isinstance(source, bytes):
-        check_file_size(len(source), "the received file")
-        return _parse(io.BytesIO(source), "the received file", stop_before_pixels)
+        check_file_size(len(source), name)
+        return _parse(io.BytesIO(source), name, stop_before_pixels)
     with open_file(source) as stream:
         return _parse(stream, file_name(source), stop_before_pixels)
 
 
-def read_photograph(source: Path | bytes | Dataset, frame: int | None = None) -> Photograph:
+def read_photograph(
+    source: Path | bytes | Dataset, frame: int | None = None, *, short_side: int | None = None
+) -> Photograph:
     """Read and decode one photograph.
 
     Parameters
@@ -78,6 +84,8 @@ def read_photograph(source: Path | bytes | Dataset, frame: int | None = None) ->
         A DICOM file, the content of one, or a dataset with pixel data and file meta information.
     frame
         Which frame, from 1, where there are several (see `read_rgb`).
+    short_side
+        Pixels that are needed along the shorter side, None for all (see `read_rgb`).
 
     Raises
     ------
@@ -85,7 +93,7 @@ def read_photograph(source: Path | bytes | Dataset, frame: int | None = None) ->
         As `read_dataset`, `read_header` and `read_rgb` do.
     """
     dataset = source if isinstance(source, Dataset) else read_dataset(source)
-    return Photograph(read_header(dataset), read_rgb(dataset, frame), dataset)
+    return Photograph(read_header(dataset), read_rgb(dataset, frame, short_side=short_side), dataset)
 
 
 def _parse(stream: BinaryIO, name: str, stop_before_pixels: bool) -> Dataset:

@@ -63,12 +63,17 @@ class Picture:
         return ", ".join(parts)
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the upright picture."""
+        return _turned(self.image.height, self.image.width, self.orientation)
+
+    @property
     def icc_profile(self) -> bytes | None:
         """The embedded ICC profile as it is."""
         return self.image.info.get("icc_profile") or None
 
 
-def read_picture(path: Path) -> RGBImage:
+def read_picture(path: Path, short_side: int | None = None) -> RGBImage:
     """Decode one JPEG, PNG or TIFF photo to 8-bit RGB, upright.
 
     - EXIF orientation is honoured: row 0 is the top for someone who looks at the photo.
@@ -76,6 +81,14 @@ def read_picture(path: Path) -> RGBImage:
     - Grey becomes three equal channels, CMYK goes through Pillow's plain conversion. 16-bit grey is
       scaled by 255 / 65535; of 16-bit colour Pillow keeps the high byte.
     - A fully opaque alpha channel is dropped. Of a multi-picture JPEG (MPO) the first counts.
+
+    Parameters
+    ----------
+    path
+        The photo.
+    short_side
+        Pixels that are needed along the shorter side: a JPEG that has at least twice as many comes reduced,
+        with at least `short_side` (see `jpeg.decode_jpeg`). None for the whole resolution.
 
     Returns
     -------
@@ -90,12 +103,19 @@ def read_picture(path: Path) -> RGBImage:
         If it is empty, too large, of another kind, cut off, has transparent parts or several pages.
     """
     with open_picture(path) as picture:
-        return decode_picture(picture)
+        return decode_picture(picture, short_side)
 
 
 @contextmanager
-def open_picture(path: Path) -> Iterator[Picture]:
+def open_picture(path: Path, content: bytes | None = None) -> Iterator[Picture]:
     """Open one photo and check its size, before anything of it is decoded.
+
+    Parameters
+    ----------
+    path
+        The photo.
+    content
+        The whole file, where it has been read already; `path` then only names it.
 
     Raises
     ------
@@ -103,8 +123,9 @@ def open_picture(path: Path) -> Iterator[Picture]:
         As `read_picture` does.
     """
     name = file_name(path)
-    with open_file(path) as file:
-        content = file.read()
+    if content is None:
+        with open_file(path) as file:
+            content = file.read()
     try:
         image = Image.open(io.BytesIO(content), formats=_FORMATS)
     except Image.DecompressionBombError as error:
@@ -138,10 +159,10 @@ def _checked(name: str, content: bytes, image: ImageFile.ImageFile) -> Picture:
     return Picture(name, content, image, stream, orientation, MappingProxyType(tags), bits)
 
 
-def decode_picture(picture: Picture) -> RGBImage:
+def decode_picture(picture: Picture, short_side: int | None = None) -> RGBImage:
     """Decode an opened photo to upright RGB; see `read_picture`."""
     try:
-        return _decode(picture)
+        return _decode(picture, short_side)
     except UnreadableImageError:
         raise
     except Exception as error:
@@ -155,15 +176,18 @@ def _damaged(name: str, error: Exception) -> UnreadableImageError:
     )
 
 
-def _decode(picture: Picture) -> RGBImage:
+def _decode(picture: Picture, short_side: int | None) -> RGBImage:
     image, stream = picture.image, picture.stream
-    shape = (image.height, image.width)
-    rgb = np.empty((*(shape if picture.orientation < 5 else shape[::-1]), 3), np.uint8)
-    upright = _as_stored(rgb, picture.orientation)
     if stream is not None and stream.components in (1, 3) and stream.precision == 8:
-        samples = decode_jpeg(picture.content, stream, stored_colour(stream, None))
-        upright[:] = samples[..., None] if samples.ndim == 2 else samples
-    elif image.mode in _SIXTEEN_BIT:
+        samples = decode_jpeg(picture.content, stream, stored_colour(stream, None), short_side)
+        if samples.ndim == 3 and picture.orientation == 1:
+            return samples
+        rgb = np.empty((*_turned(samples.shape[0], samples.shape[1], picture.orientation), 3), np.uint8)
+        _as_stored(rgb, picture.orientation)[:] = samples[..., None] if samples.ndim == 2 else samples
+        return rgb
+    rgb = np.empty((*picture.size, 3), np.uint8)
+    upright = _as_stored(rgb, picture.orientation)
+    if image.mode in _SIXTEEN_BIT:
         upright[:] = scaled(np.asarray(image), 0, 65535)[..., None]
     elif image.mode in ("RGB", "L", "1", "P", "CMYK", "YCbCr", "LAB", "RGBA", "LA", "PA", "RGBX"):
         _check_opaque(picture)
@@ -186,6 +210,11 @@ def _check_opaque(picture: Picture) -> None:
             f"{picture.name}: parts of the photo are transparent, expected an opaque photo. "
             "Save it without transparency (alpha channel)."
         )
+
+
+def _turned(rows: int, columns: int, orientation: int) -> tuple[int, int]:
+    """Size of a picture after its EXIF orientation has been followed."""
+    return (rows, columns) if orientation < 5 else (columns, rows)
 
 
 def _as_stored(upright: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

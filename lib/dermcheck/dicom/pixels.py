@@ -12,6 +12,7 @@ from dermcheck.dicom.attributes import instance_name
 from dermcheck.dicom.decoding import decode_frame
 from dermcheck.dicom.header import PhotographHeader, read_header
 from dermcheck.dicom.image_pixel import ImagePixel, read_image_pixel
+from dermcheck.dicom.jpeg import reduced_size
 from dermcheck.dicom.lookup_tables import grey_table, palette_table, scaled
 from dermcheck.errors import ArgumentError, UnreadableImageError
 
@@ -22,7 +23,7 @@ RGBImage: TypeAlias = NDArray[np.uint8]  # (rows, columns, 3): red, green, blue
 _STRIP_ROWS: Final = 256
 
 
-def read_rgb(dataset: Dataset, frame: int | None = None) -> RGBImage:
+def read_rgb(dataset: Dataset, frame: int | None = None, *, short_side: int | None = None) -> RGBImage:
     """Decode one photograph, e.g. Dermoscopic Photography or Secondary Capture, to 8-bit RGB.
 
     - Colours come back as stored: an ICC profile (PS3.3 C.11.15) is kept in the dataset, not applied.
@@ -44,6 +45,9 @@ def read_rgb(dataset: Dataset, frame: int | None = None) -> RGBImage:
     frame
         Which frame of a multi-frame Secondary Capture, from 1 as DICOM counts them. Need not be
         given for a single frame; must be given where there are several.
+    short_side
+        Pixels that are needed along the shorter side: colour in 8-bit JPEG that has at least twice as many
+        comes reduced, with at least `short_side` (see `jpeg.decode_jpeg`). None for the whole resolution.
 
     Returns
     -------
@@ -73,8 +77,9 @@ def read_rgb(dataset: Dataset, frame: int | None = None) -> RGBImage:
     header = read_header(dataset)
     pixel = read_image_pixel(dataset)
     index = _frame_index(header, frame)
-    samples, photometric = decode_frame(dataset, header, pixel, index)
-    if samples.shape[:2] != (header.rows, header.columns):
+    samples, photometric = decode_frame(dataset, header, pixel, index, short_side)
+    whole = (header.rows, header.columns)
+    if samples.shape[:2] not in (whole, reduced_size(*whole, short_side)):
         raise UnreadableImageError(
             f"{instance_name(dataset)}: PixelData decodes to {samples.shape[0]} × {samples.shape[1]} pixels, "
             f"expected {header.rows} × {header.columns}. Header and picture do not belong together."

@@ -20,7 +20,7 @@ from dermcheck.dicom.segments import LesionMask, LesionSegment
 from dermcheck.errors import ArgumentError, MaskError
 from dermcheck.lesions import LesionClass
 
-__all__ = ["LABEL_MAP_SEGMENTATION_STORAGE", "is_segmentation", "read_segmentation"]
+__all__ = ["LABEL_MAP_SEGMENTATION_STORAGE", "is_segmentation", "read_segmentation", "segment_classes"]
 
 LABEL_MAP_SEGMENTATION_STORAGE: Final = UID("1.2.840.10008.5.1.4.1.1.66.7")
 """Label Map Segmentation Storage (Supplement 243), younger than pydicom 3.0's table."""
@@ -41,6 +41,14 @@ class _Frame:
 def is_segmentation(dataset: Dataset) -> bool:
     """Tell by the SOP class whether the instance is a Segmentation (BINARY, FRACTIONAL) or label map."""
     return str(dataset.get("SOPClassUID", "")) in (SegmentationStorage, LABEL_MAP_SEGMENTATION_STORAGE)
+
+
+def segment_classes(segmentation: Dataset) -> list[LesionClass | None]:
+    """Tell the diagnosis of each described segment, ordered by segment number; needs no pixel data."""
+    described = sorted(
+        items(segmentation, "SegmentSequence"), key=lambda item: int(item.get("SegmentNumber") or 0)
+    )
+    return [_lesion_class(item, str(item.get("SegmentLabel") or "").strip() or None) for item in described]
 
 
 def read_segmentation(

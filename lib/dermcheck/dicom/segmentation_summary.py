@@ -6,6 +6,7 @@ from typing import Final
 
 from pydicom import Dataset
 
+from dermcheck.dicom.annotation_record import read_record
 from dermcheck.dicom.attributes import instance_name, moment, read_text, read_uid
 from dermcheck.dicom.references import items, referenced_images
 from dermcheck.dicom.segmentation_reading import is_segmentation
@@ -34,6 +35,8 @@ class SegmentationSummary:
     """The person's name as given to `Clinician`, or None."""
     created: datetime
     """Local time without time zone. The earliest possible, if the object does not say."""
+    withdraws: str | None = None
+    """SOPInstanceUID of the outline that this object withdraws, outlining nothing itself."""
 
 
 def summarise_segmentation(segmentation: Dataset) -> SegmentationSummary:
@@ -61,10 +64,12 @@ def summarise_segmentation(segmentation: Dataset) -> SegmentationSummary:
         raise MaskError(str(error)) from error
     types = [item.get("SegmentAlgorithmType") for item in items(segmentation, "SegmentSequence")]
     creator = read_text(segmentation, "ContentCreatorName") or ""
+    record = read_record(segmentation)
     return SegmentationSummary(
         sop_instance_uid=sop_instance_uid,
         image_uid=images[0],
         automatic=bool(types) and all(kind == "AUTOMATIC" for kind in types),
         creator=creator.rstrip("^") or None,
         created=next((found for names in _MOMENTS if (found := moment(segmentation, *names))), datetime.min),
+        withdraws=record.withdraws if record else None,
     )

@@ -17,7 +17,7 @@ from dermcheck.dicomweb.accept import MediaRange, PartKind, choose_part, choose_
 from dermcheck.dicomweb.frames import NATIVE, frame_parts, instance_bytes
 from dermcheck.dicomweb.levels import Level, Rows
 from dermcheck.dicomweb.metadata import bulk_data, instance_address, metadata_json
-from dermcheck.dicomweb.palettes import has_palette, rgb_frames, rgb_header
+from dermcheck.dicomweb.plain_rgb import is_offered_as_rgb, rgb_frames, rgb_header
 from dermcheck.dicomweb.query import parse_query, search
 from dermcheck.dicomweb.rendering import PICTURE_KINDS, Rendering, render
 from dermcheck.errors import NotFoundError
@@ -135,7 +135,7 @@ class FolderOrigin:
                 self._kept.move_to_end(key)
                 return kept
         dataset = self.read(instance, header_only=True)
-        if has_palette(dataset):
+        if is_offered_as_rgb(dataset):
             dataset = rgb_header(dataset)
         address = instance_address(
             root, instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid
@@ -203,7 +203,7 @@ class FolderOrigin:
     ) -> tuple[PartKind, list[bytes]]:
         """Return frames of one instance, each a part of the same kind; raises as `read` and `frame_parts`."""
         dataset = self.read(instance)
-        if has_palette(dataset):
+        if is_offered_as_rgb(dataset):
             kind = choose_part(accepted, "application/octet-stream", NATIVE)
             return kind, rgb_frames(dataset, numbers)
         return frame_parts(dataset, numbers, accepted)
@@ -211,7 +211,7 @@ class FolderOrigin:
     def bulk_data(self, instance: Instance, path: str) -> bytes:
         """Return one binary value by its tag; raises as `read`."""
         dataset = self.read(instance)
-        if path == _PIXEL_DATA and has_palette(dataset):
+        if path == _PIXEL_DATA and is_offered_as_rgb(dataset):
             return b"".join(rgb_frames(dataset))
         content = bulk_data(dataset, path)
         if content is None:

@@ -1,16 +1,18 @@
 """An archive's own DICOMweb answers, passed on: one origin and one log-in for the browser."""
 
+import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlencode
 
 import requests
 
 from dermcheck.datastore.archive_access import ArchiveAccess
-from dermcheck.errors import NotFoundError, StorageError
+from dermcheck.errors import ArgumentError, NotFoundError, StorageError
 
 __all__ = ["ArchiveProxy", "Passed"]
 
@@ -77,6 +79,40 @@ class ArchiveProxy:
                 content = answer.content.replace(self._access.url.encode(), root.encode())
             return Passed(answer.status_code, passed, iter([content]))
         return Passed(answer.status_code, passed, _pieces(answer))
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those of photographs."""
+        return self._access.modalities
+
+    def search(self, path: str, keys: Sequence[tuple[str, str]], root: str) -> list[dict[str, Any]]:
+        """Search, as a client of the archive does.
+
+        Raises
+        ------
+        ArgumentError
+            If the archive says that the search is wrong.
+        StorageError
+            If it does not answer, or with something else than a list.
+        """
+        passed = self.get(path, urlencode(keys, safe="*?"), {"Accept": _JSON[0]}, root)
+        content = b"".join(passed.content)
+        if passed.status == 204:
+            return []
+        try:
+            found = json.loads(content) if passed.status == 200 else None
+        except ValueError:
+            found = None
+        if isinstance(found, list) and all(isinstance(row, dict) for row in found):
+            return found
+        if passed.status == 400:
+            raise ArgumentError(
+                f"{self._access.url}: the archive does not know this search (HTTP status 400)."
+            )
+        raise StorageError(
+            f"{self._access.url}: the archive answers a search with HTTP status {passed.status} and no list. "
+            "Ask its administrator."
+        )
 
     def _session(self) -> requests.Session:
         if not hasattr(self._own, "session"):

@@ -10,7 +10,14 @@ from dermcheck.datastore.locations import cache_root, is_url
 from dermcheck.doctor.finding import Finding
 from dermcheck.doctor.installation import check_packages, check_python
 from dermcheck.doctor.machine import check_archive, check_disk, check_folder, check_memory, check_port
-from dermcheck.doctor.parts import Probe, check_models, check_processor, check_server, start_probe
+from dermcheck.doctor.parts import (
+    Probe,
+    check_backend,
+    check_models,
+    check_processor,
+    check_server,
+    start_probe,
+)
 
 __all__ = ["Subject", "examine"]
 
@@ -34,12 +41,13 @@ class Subject:
 def examine(subject: Subject) -> Iterator[Finding]:
     """Look at everything; each finding comes as soon as it is known.
 
-    Nothing is changed, except that a file is written and removed in the studies and cache folders.
+    Nothing is changed, except that a file is written and removed in the studies and cache folders, and that
+    the networks are exported into the cache where a prediction would do that first.
     torch and MONAI Label are imported in child processes, which run while the rest is looked at: a
     broken installation may crash them, but not the doctor.
     """
     processor, server = start_probe("processor"), start_probe("server")
-    models = _start_models_probe(subject)
+    models, backend = _start_models_probe(subject), _start_models_probe(subject, "backend")
     yield check_python()
     yield check_packages()
     yield check_memory()
@@ -55,10 +63,11 @@ def examine(subject: Subject) -> Iterator[Finding]:
     yield check_port(subject.host, subject.port)
     yield check_processor(processor)
     yield from check_models(models)
+    yield check_backend(backend)
     yield check_server(server)
 
 
-def _start_models_probe(subject: Subject) -> Probe:
+def _start_models_probe(subject: Subject, *about: str) -> Probe:
     if subject.models is not None:
-        return start_probe("models", str(subject.models))
-    return start_probe("registry", *([str(subject.registry)] if subject.registry else []))
+        return start_probe(*about, "models", str(subject.models))
+    return start_probe(*about, "registry", *([str(subject.registry)] if subject.registry else []))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from dermcheck.doctor.finding import Finding
 
-__all__ = ["Probe", "check_models", "check_processor", "check_server", "start_probe"]
+__all__ = ["Probe", "check_backend", "check_models", "check_processor", "check_server", "start_probe"]
 
 Probe = subprocess.Popen[str]
 _PATIENCE: Final = 300.0
@@ -43,6 +43,14 @@ def check_models(probe: Probe) -> list[Finding]:
     if problem:
         return [Finding("Models", f"they cannot be loaded: {problem}", _REINSTALL)]
     return [Finding(each["name"], each["found"], each["advice"]) for each in answer]
+
+
+def check_backend(probe: Probe) -> Finding:
+    """Name what runs the networks, and why not what was asked for."""
+    answer, problem = _answer_of(probe)
+    if problem:
+        return Finding("Back end", f"the networks cannot be run: {problem}", _REINSTALL)
+    return Finding("Back end", answer["found"], answer["advice"])
 
 
 def check_server(probe: Probe) -> Finding:

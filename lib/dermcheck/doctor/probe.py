@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
 if TYPE_CHECKING:
+    from dermcheck.inference.predictor import Predictor
     from dermcheck.networks.cards import Task
     from dermcheck.registry import Registry
 
-__all__ = ["probe_models", "probe_processor", "probe_registry", "probe_server"]
+__all__ = ["probe_backend", "probe_models", "probe_processor", "probe_registry", "probe_server"]
 
 _RESTORE: Final = (
     "What is in use works without these files. To have them again, restore the folder from the back-up."
@@ -112,6 +113,47 @@ def _damaged(registry: Registry, task: Task) -> list[str]:
     return sentences
 
 
+def probe_backend(models: Path | None, registry_folder: Path | None) -> dict[str, str | None]:
+    """Open the models as a prediction does, which exports them where that is still to be done.
+
+    Parameters
+    ----------
+    models
+        Folder with ``classifier`` and ``outliner``; None for what the registry has in use.
+    registry_folder
+        None for the default one.
+    """
+    import logging
+    from io import StringIO
+
+    from dermcheck.errors import DermCheckError
+
+    told = StringIO()
+    warnings = logging.StreamHandler(told)
+    warnings.setLevel(logging.WARNING)
+    logging.getLogger("dermcheck.inference").addHandler(warnings)
+    try:
+        predictor = _open_predictor(models, registry_folder)
+    except DermCheckError:  # the finding about the models says it
+        return {"found": "the models cannot be opened, see above", "advice": None}
+    finally:
+        logging.getLogger("dermcheck.inference").removeHandler(warnings)
+    problem = " ".join(told.getvalue().split())
+    found = f"{predictor.backend}. {problem}" if problem else predictor.backend
+    advice = "Predictions work, but slowly. Install what is named, or unset DERMCHECK_BACKEND."
+    return {"found": found, "advice": advice if problem else None}
+
+
+def _open_predictor(models: Path | None, registry_folder: Path | None) -> Predictor:
+    from dermcheck.inference.predictor import Predictor
+    from dermcheck.registry import Registry
+
+    if models is not None:
+        return Predictor.load(models)
+    registry = Registry.open(registry_folder, must_exist=registry_folder is not None)
+    return Predictor(registry.in_use("classification").open(), registry.in_use("segmentation").open())
+
+
 def probe_server() -> str:
     """Import the app and with it MONAI Label."""
     import dermcheck.label_app.application  # noqa: F401
@@ -128,6 +170,10 @@ def main() -> None:
         answer: object = probe_models(Path(arguments[0]))
     elif name == "registry":
         answer = probe_registry(Path(arguments[0]) if arguments else None)
+    elif name == "backend":
+        kind, *folder = arguments
+        chosen = Path(folder[0]) if folder else None
+        answer = probe_backend(chosen, None) if kind == "models" else probe_backend(None, chosen)
     else:
         answer = {"processor": probe_processor, "server": probe_server}[name]()
     print(json.dumps(answer))

@@ -8,15 +8,18 @@ from dermcheck.inference.predictor import Predictor
 from dermcheck.inference.preprocessing import NetworkInput, prepare
 from dermcheck.inference.report import Diagnosis, LesionReport
 from dermcheck.inference.rules import Caution
+from dermcheck.inference.steps import ComputedPhotograph, PreparedPhotograph
 
 __all__ = [
     "Caution",
     "Classifier",
+    "ComputedPhotograph",
     "Diagnosis",
     "LesionReport",
     "NetworkInput",
     "Outliner",
     "Predictor",
+    "PreparedPhotograph",
     "calibrated_probabilities",
     "decide",
     "mask_at_size",

@@ -1,22 +1,18 @@
-"""The classifier by itself: from decoded photographs to diagnoses."""
+"""The classifier by itself, run with PyTorch: what training and evaluation ask."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 from torch import nn
 
 from dermcheck.dicom.pixels import RGBImage
-from dermcheck.errors import ModelError
-from dermcheck.inference.calibration import calibrated_probabilities, decide, normalised_entropy
+from dermcheck.inference.diagnosing import Diagnostician
 from dermcheck.inference.preprocessing import prepare
 from dermcheck.inference.report import Diagnosis
-from dermcheck.inference.rules import caution
-from dermcheck.inference.running import algorithm, check_task, run_network
-from dermcheck.lesions import LESION_CLASSES
+from dermcheck.inference.running import run_network
 from dermcheck.networks.architectures import ARCHITECTURES
 from dermcheck.networks.cards import ModelCard
 from dermcheck.networks.photograph_probe import HeadInput, probe_of
@@ -43,20 +39,12 @@ class Classifier:
     def __init__(
         self, network: nn.Module, card: ModelCard, natural_prior: Sequence[float] | None = None
     ) -> None:
-        check_task(card, "classification")
-        if card.calibration is None:  # a valid card of a classifier has one
-            raise ModelError(f"The card of {card.name} {card.version} has no calibration.")
+        probe = probe_of(network)
+        self._diagnostician = Diagnostician(card, probe, natural_prior)
         self.card = card
-        self._own = card.calibration
-        self._shown = (
-            self._own
-            if natural_prior is None
-            else replace(self._own, natural_prior=tuple(float(share) for share in natural_prior))
-        )
-        self._network = network
-        self._probe = probe_of(network) if card.photograph_check is not None else None
         head = ARCHITECTURES[card.architecture].head
-        self._with_features = HeadInput.of(network, head) if self._probe is not None and head else None
+        self._network = network
+        self._with_features = HeadInput.of(network, head) if probe is not None and head else None
 
     def logits(self, photographs: Sequence[RGBImage]) -> npt.NDArray[np.float64]:
         """Give (N, 7) logits as they leave the network, before any calibration."""
@@ -66,21 +54,7 @@ class Classifier:
     def diagnose(self, photographs: Sequence[RGBImage]) -> list[Diagnosis]:
         """Diagnose several photographs, (rows, columns, 3) uint8 each, of any size."""
         inputs = [prepare(pixels, self.card.input) for pixels in photographs]
-        made_by = algorithm(self.card)
-        diagnoses = []
-        for logits, *features in run_network(self._with_features or self._network, inputs):
-            own = calibrated_probabilities(logits.numpy(), self._own)
-            shown = calibrated_probabilities(logits.numpy(), self._shown)
-            score = None
-            if self._probe is not None and features:
-                score = float(self._probe.score(features[0]))
-            diagnoses.append(
-                Diagnosis(
-                    probabilities=dict(zip(self.card.classes, shown.tolist(), strict=True)),
-                    decision=LESION_CLASSES[int(decide(shown, self._shown))],
-                    uncertainty=float(normalised_entropy(shown)),
-                    classifier=made_by,
-                    caution=caution(own, self._own, self.card.rules, score, self.card.photograph_check),
-                )
-            )
-        return diagnoses
+        return [
+            self._diagnostician.diagnosis(logits.numpy(), features[0].numpy() if features else None)
+            for logits, *features in run_network(self._with_features or self._network, inputs)
+        ]

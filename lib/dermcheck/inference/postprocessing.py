@@ -8,10 +8,11 @@ photographs of fold 8 of both reference data sets, an outliner half-way through 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813  (its own documentation's name)
+import scipy.ndimage
 import torch
 from torch import Tensor
 
@@ -29,7 +30,8 @@ _STRIP_PX: Final = 1 << 20
 def without_islands(logits: Tensor) -> Tensor:
     """Turn the sign of logits in pieces above 0 that are much smaller than the largest one.
 
-    Done on the network's own grid, where it takes a millisecond whatever the photograph's size.
+    Done on the network's own grid, where it takes a fraction of a millisecond whatever the photograph's
+    size.
 
     Parameters
     ----------
@@ -39,20 +41,29 @@ def without_islands(logits: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Of the same shape; pieces touch along edges, not at corners.
+        Of the same shape, `logits` itself where there is no island; pieces touch along edges, not at corners.
     """
-    inside = sitk.GetImageFromArray((logits > 0).numpy().astype(np.uint8))
-    pieces = sitk.GetArrayFromImage(sitk.ConnectedComponent(inside))
+    box = _positive_box(logits)
+    if box is None:
+        return logits
+    pieces, count = scipy.ndimage.label((logits[box] > 0).numpy())
+    if count == 1:
+        return logits
     areas = np.bincount(pieces.ravel())
     areas[0] = 0  # what is outside
-    islands = torch.from_numpy((areas < _SMALLEST_ISLAND * areas.max())[pieces] & (pieces > 0))
-    return torch.where(islands, -logits, logits)
+    small = areas < _SMALLEST_ISLAND * areas.max()
+    small[0] = False
+    if not small.any():
+        return logits
+    tidy = logits.clone()
+    tidy[box] = torch.where(torch.from_numpy(small[pieces]), -logits[box], logits[box])
+    return tidy
 
 
 def mask_at_size(logits: Tensor, rows: int, columns: int) -> LesionMask:
     """Resample the logits bilinearly and keep what is above 0, i.e. more likely lesion than skin.
 
-    The same as `resample` of the whole, but strip by strip:
+    The same as `resample` of the whole, but only where a pixel can be lesion, and strip by strip:
     besides the mask (a byte a pixel) it needs a few megabytes.
 
     Parameters
@@ -67,24 +78,56 @@ def mask_at_size(logits: Tensor, rows: int, columns: int) -> LesionMask:
     LesionMask
         (rows, columns) bool, the caller's own; all False if no lesion was found.
     """
-    height = logits.shape[0]
-    if rows <= height:
+    height, width = logits.shape
+    mask = np.zeros((rows, columns), np.bool_)
+    box = _positive_box(logits)
+    if box is None:
+        return mask
+    if rows < height or columns < width:
         return np.asarray(resample(logits[None, None], rows, columns)[0, 0].numpy() > 0)
-    wide = resample(logits[None, None], height, columns)[0, 0]
-    mask = np.empty((rows, columns), np.bool_)
-    step = max(1, _STRIP_PX // columns)
-    for top in range(0, rows, step):
-        bottom = min(top + step, rows)
-        mask[top:bottom] = (_rows_between(wide, top, bottom, rows) > 0).numpy()
+    top, bottom = _reached(box[0], height, rows)
+    left, right = _reached(box[1], width, columns)
+    wide = _between(logits.T, left, right, columns).T.contiguous()
+    step = max(1, _STRIP_PX // (right - left))
+    for start in range(top, bottom, step):
+        end = min(start + step, bottom)
+        torch.gt(_between(wide, start, end, rows), 0, out=torch.from_numpy(mask)[start:end, left:right])
     return mask
 
 
-def _rows_between(wide: Tensor, top: int, bottom: int, rows: int) -> Tensor:
-    """Rows `top` to `bottom` of `wide` enlarged to `rows` rows, pixel centres aligned as torch does."""
-    height = wide.shape[0]
-    centre = (torch.arange(top, bottom, dtype=torch.float64) + 0.5) * (height / rows) - 0.5
+def _positive_box(logits: Tensor) -> tuple[slice, slice] | None:
+    """Return the rows and columns that hold logits above 0."""
+    positive = (logits > 0).numpy()
+    rows = np.flatnonzero(positive.any(1))
+    if not len(rows):
+        return None
+    columns = np.flatnonzero(positive[rows[0] : rows[-1] + 1].any(0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _reached(part: slice, size: int, enlarged: int) -> tuple[int, int]:
+    """Return which of `enlarged` pixels depend on the given part of `size` pixels."""
+    scale = enlarged / size
+    return max(0, int((part.start - 0.5) * scale) - 1), min(enlarged, int((part.stop + 0.5) * scale) + 2)
+
+
+def _between(picture: Tensor, first: int, last: int, rows: int) -> Tensor:
+    """Rows `first` to `last` of `picture` enlarged to `rows` rows."""
+    if picture.shape[0] == rows:
+        return picture[first:last]
+    above, below, weight = _neighbours(picture.shape[0], rows)
+    part = slice(first, last)
+    return torch.lerp(picture[above[part]], picture[below[part]], weight[part])
+
+
+@lru_cache(maxsize=64)
+def _neighbours(height: int, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    """For each of `rows` rows: the two of `height` that it lies between, and the second one's weight.
+
+    Pixel centres aligned as torch does.
+    """
+    centre = (torch.arange(rows, dtype=torch.float64) + 0.5) * (height / rows) - 0.5
     centre = centre.clamp_(0, height - 1)
     above = centre.floor().long()
     below = (above + 1).clamp_(max=height - 1)
-    weight = (centre - above).float()[:, None]
-    return torch.lerp(wide[above], wide[below], weight)
+    return above, below, (centre - above).float()[:, None]

@@ -4,65 +4,151 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final, TypeAlias
 
+import torch
 from torch import nn
 
+from dermcheck.datastore.locations import cache_root
 from dermcheck.dicom.pixels import RGBImage
 from dermcheck.dicom.segmentation import LesionMask
-from dermcheck.inference.classifier import Classifier
-from dermcheck.inference.outliner import Outliner
+from dermcheck.inference.backends import Answer, ExportCache, RunnableModel, open_runner
+from dermcheck.inference.diagnosing import Diagnostician
+from dermcheck.inference.fitting import Fitter
+from dermcheck.inference.postprocessing import mask_at_size, without_islands
 from dermcheck.inference.report import Diagnosis, LesionReport
-from dermcheck.inference.running import algorithm
+from dermcheck.inference.running import algorithm, check_task
+from dermcheck.inference.steps import ComputedPhotograph, PreparedPhotograph
 from dermcheck.networks.cards import ModelCard
-from dermcheck.networks.checkpoint import REFERENCE_MODELS, load_model
+from dermcheck.networks.checkpoint import REFERENCE_MODELS, StoredModel
 
-__all__ = ["Predictor"]
+__all__ = ["Model", "Predictor"]
+
+Model: TypeAlias = "StoredModel | tuple[nn.Module, ModelCard]"
+
+_EXPORTS: Final = "networks"
+"""The folder of exported networks inside DermCheck's cache."""
+_AT_ONCE: Final = 32
+"""Photographs handed to a back end together: enough for every core, and bounded memory."""
 
 
 class Predictor:
     """A classifier and an outliner, ready to use.
 
-    Any number of threads may call one predictor at the same time: the networks are only read.
+    A prediction has three steps: `prepare` makes the networks' inputs, `compute` runs the networks, `finish`
+    says what their answers mean. `predict` and `predict_batch` take them in a row; who predicts many
+    photographs lets them overlap. Any number of threads may call one predictor at the same time: the
+    networks are only read.
 
     Parameters
     ----------
     classifier, outliner
-        Network and card, as `load_model` gives them.
+        As `StoredModel` reads them; or network and card as `load_model` gives them.
     natural_prior
         Shares of the seven classes among this clinic's patients, in the order of `CLASSES`; the classifier's
         card holds those that count otherwise (see `inference.priors`).
+    backend
+        What runs the networks: "torch", "openvino" or "onnxruntime"; None for what the environment variable
+        ``DERMCHECK_BACKEND`` names, else for the quickest (`inference.backends`). One that is missing or
+        fails is a sentence in the log, and PyTorch computes instead.
 
     Raises
     ------
     ModelError
-        If a card is for the other task, or `natural_prior` is not seven shares that sum to 1.
+        If a card is for the other task, `natural_prior` is not seven shares that sum to 1, or there is no
+        such back end.
     """
+
+    batch_size: Final = 16
+    """Photographs that `compute` is best given at once."""
 
     def __init__(
         self,
-        classifier: tuple[nn.Module, ModelCard],
-        outliner: tuple[nn.Module, ModelCard],
+        classifier: Model,
+        outliner: Model,
         *,
         natural_prior: Sequence[float] | None = None,
+        backend: str | None = None,
     ) -> None:
-        self._classifier = Classifier(*classifier, natural_prior)
-        self._outliner = Outliner(*outliner)
-        self.classifier_card, self.outliner_card = self._classifier.card, self._outliner.card
+        models = RunnableModel.of(classifier), RunnableModel.of(outliner)
+        self.classifier_card, self.outliner_card = (model.card for model in models)
+        self._diagnostician = Diagnostician(self.classifier_card, models[0].probe, natural_prior)
+        check_task(self.outliner_card, "segmentation")
+        exports = ExportCache(cache_root() / _EXPORTS)
+        self._classifier, self._outliner = (open_runner(model, backend, exports) for model in models)
 
     @classmethod
     def load(
-        cls, models: Path = REFERENCE_MODELS, *, natural_prior: Sequence[float] | None = None
+        cls,
+        models: Path = REFERENCE_MODELS,
+        *,
+        natural_prior: Sequence[float] | None = None,
+        backend: str | None = None,
     ) -> Predictor:
         """Load both models of a folder with the subfolders `classifier` and `outliner`.
 
         Raises
         ------
         ModelError
-            If a file is missing, damaged or not what its card says, or `natural_prior` is wrong.
+            If a file is missing, damaged or not what its card says, or an argument is wrong.
         """
         folder = Path(models)
         return cls(
-            load_model(folder / "classifier"), load_model(folder / "outliner"), natural_prior=natural_prior
+            StoredModel(folder / "classifier"),
+            StoredModel(folder / "outliner"),
+            natural_prior=natural_prior,
+            backend=backend,
+        )
+
+    @property
+    def backend(self) -> str:
+        """What runs the networks now, in words."""
+        classifier, outliner = self._classifier.description, self._outliner.description
+        return classifier if classifier == outliner else f"classifier: {classifier}; outliner: {outliner}"
+
+    def prepare(self, pixels: RGBImage, size: tuple[int, int] | None = None) -> PreparedPhotograph:
+        """Make both networks' inputs of one photograph.
+
+        Parameters
+        ----------
+        pixels
+            (rows, columns, 3) uint8 RGB of any size; not changed and not kept.
+        size
+            Rows and columns of the photograph itself where `pixels` were decoded at a reduced scale; its mask
+            gets this size.
+
+        Raises
+        ------
+        ValueError
+            If `pixels` is not such an array, or empty.
+        """
+        fitter = Fitter(pixels, size)
+        classifier, outliner = fitter.fit(self.classifier_card.input), fitter.fit(self.outliner_card.input)
+        rows, columns = size or pixels.shape[:2]
+        return PreparedPhotograph(rows, columns, classifier, outliner)
+
+    def compute(self, photographs: Sequence[PreparedPhotograph]) -> list[ComputedPhotograph]:
+        """Run both networks. `batch_size` photographs at once are quicker for each than one."""
+        computed: list[ComputedPhotograph] = []
+        for start in range(0, len(photographs), _AT_ONCE):
+            part = photographs[start : start + _AT_ONCE]
+            # Both networks' pictures wait together, so that no core is idle at the end of the first ones.
+            outlines = self._outliner.start([each.outliner.picture for each in part])
+            answers = self._classifier.start([each.classifier.picture for each in part])()
+            computed += map(_computed, part, answers, outlines())
+        return computed
+
+    def finish(self, computed: ComputedPhotograph) -> LesionReport:
+        """Calibrate, apply the card's rules, and give the mask the photograph's own size."""
+        diagnosis = self._diagnostician.diagnosis(computed.logits, computed.features)
+        return LesionReport(
+            mask=_mask(computed),
+            probabilities=diagnosis.probabilities,
+            decision=diagnosis.decision,
+            uncertainty=diagnosis.uncertainty,
+            classifier=diagnosis.classifier,
+            outliner=algorithm(self.outliner_card),
+            caution=diagnosis.caution,
         )
 
     def predict(self, pixels: RGBImage) -> LesionReport:
@@ -75,25 +161,29 @@ class Predictor:
         They may differ in size. The answers equal those of `predict` up to rounding (1e-5 in
         probabilities); all photographs and masks of the batch are in memory together.
         """
-        diagnoses, masks = self._classifier.diagnose(photographs), self._outliner.outline(photographs)
-        made_by = algorithm(self.outliner_card)
-        return [
-            LesionReport(
-                mask=mask,
-                probabilities=known.probabilities,
-                decision=known.decision,
-                uncertainty=known.uncertainty,
-                classifier=known.classifier,
-                outliner=made_by,
-                caution=known.caution,
-            )
-            for known, mask in zip(diagnoses, masks, strict=True)
-        ]
+        return [self.finish(each) for each in self.compute([self.prepare(pixels) for pixels in photographs])]
 
     def outline(self, pixels: RGBImage) -> LesionMask:
         """Find the lesion only: (rows, columns) bool of the photograph's own size."""
-        return self._outliner.outline([pixels])[0]
+        return _mask(self.compute([self.prepare(pixels)])[0])
 
     def classify(self, pixels: RGBImage) -> Diagnosis:
         """Diagnose only."""
-        return self._classifier.diagnose([pixels])[0]
+        computed = self.compute([self.prepare(pixels)])[0]
+        return self._diagnostician.diagnosis(computed.logits, computed.features)
+
+
+def _computed(photograph: PreparedPhotograph, answer: Answer, outline: Answer) -> ComputedPhotograph:
+    seen = photograph.outliner
+    return ComputedPhotograph(
+        rows=photograph.rows,
+        columns=photograph.columns,
+        logits=answer[0],
+        features=answer[1] if len(answer) > 1 else None,
+        outline=outline[0][: seen.rows, : seen.columns],
+    )
+
+
+def _mask(computed: ComputedPhotograph) -> LesionMask:
+    logits = without_islands(torch.from_numpy(computed.outline))
+    return mask_at_size(logits, computed.rows, computed.columns)

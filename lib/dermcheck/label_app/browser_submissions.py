@@ -12,10 +12,12 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 from pydicom.uid import UID
 
+from dermcheck.dicom.annotation_record import AnnotationRecord, write_record
 from dermcheck.dicom.author import Clinician
 from dermcheck.dicom.segmentation import LesionSegment, write_segmentation
 from dermcheck.errors import ArgumentError, MaskError
 from dermcheck.label_app.browser_masks import decode_label_map
+from dermcheck.label_app.proposals import Proposal, RecentProposals, read_earlier_label
 from dermcheck.label_app.submissions import read_clinician
 from dermcheck.lesions import LesionClass, lesion_class
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from dermcheck.datastore import StoredLabel, StudyStore
+    from dermcheck.dicom.segments import LesionMask
 
 __all__ = ["BrowserLesion", "BrowserSubmission", "SubmissionStore", "Submitted"]
 
@@ -64,8 +67,8 @@ class BrowserSubmission(BaseModel):
     """SOPInstanceUID of the newest label by a human that the viewer knew of."""
     prediction: dict[str, Any] | None = None
     """What the models had said, for whoever wants to know later why it was changed."""
-    seconds: float | None = None
-    """From the photograph's appearance to the submission."""
+    seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """That the photograph was in front of the clinician."""
 
     @property
     def label_id(self) -> str:
@@ -85,10 +88,19 @@ class Submitted:
 
 
 class SubmissionStore:
-    """Stores submissions, each once, however often it is sent; any thread may call it."""
+    """Stores submissions, each once, however often it is sent; any thread may call it.
 
-    def __init__(self, store: StudyStore) -> None:
+    Parameters
+    ----------
+    store
+        The studies.
+    proposals
+        What the models have answered, so that it can be told what a person changed.
+    """
+
+    def __init__(self, store: StudyStore, proposals: RecentProposals | None = None) -> None:
         self._store = store
+        self._proposals = proposals or RecentProposals()
         self._lock = threading.Lock()  # storing takes milliseconds, and two with one id must not race
 
     def submit(self, submission: BrowserSubmission, user: str | None = None) -> Submitted:
@@ -111,7 +123,10 @@ class SubmissionStore:
         clinician = read_clinician({"clinician": user or submission.clinician})
         with self._lock:
             known = self._store.labels(submission.image)
-            stored = next((label for label in known if label.sop_instance_uid == submission.label_id), None)
+            all_known = self._store.label_history(submission.image)
+            stored = next(
+                (label for label in all_known if label.sop_instance_uid == submission.label_id), None
+            )
             if stored is None:
                 self._store.store(self._segmentation(submission, clinician))
         label = stored or self._store.label(submission.label_id)
@@ -131,9 +146,29 @@ class SubmissionStore:
             clinician,
             edited_from_prediction=submission.started_from != "nothing",
         )
+        write_record(segmentation, self._record(submission, label_map > 0))
         segmentation.SOPInstanceUID = UID(submission.label_id)
         segmentation.file_meta.MediaStorageSOPInstanceUID = segmentation.SOPInstanceUID
         return segmentation
+
+    def _record(self, submission: BrowserSubmission, drawn: LesionMask) -> AnnotationRecord:
+        """Say how the outline came about, as far as that is known."""
+        known: dict[str, Any] = {
+            "seconds": submission.seconds,
+            "started_from": submission.started_from,
+            "based_on": submission.based_on if submission.started_from == "label" else None,
+        }
+        proposal = self._proposal(submission)
+        if proposal is None or proposal.mask.shape != drawn.shape:
+            return AnnotationRecord(**known)
+        return AnnotationRecord.compare(proposal.mask, drawn, proposal.lesion_class, **known)
+
+    def _proposal(self, submission: BrowserSubmission) -> Proposal | None:
+        if submission.started_from == "prediction":
+            return self._proposals.shown_in_browser(submission.image, submission.prediction)
+        if submission.started_from == "label" and submission.based_on is not None:
+            return read_earlier_label(self._store, submission.image, submission.based_on)
+        return None
 
 
 def _segments(label_map: npt.NDArray[np.uint8], lesions: list[BrowserLesion]) -> list[LesionSegment]:

@@ -22,9 +22,12 @@ from pydicom import Dataset, dcmwrite
 from dermcheck.datastore.file_cache import DEFAULT_LIMIT_BYTES
 from dermcheck.datastore.label_files import UNCLASSIFIED_VALUE, read_label_file
 from dermcheck.datastore.notes import Notes
+from dermcheck.dicom.annotation_record import AnnotationRecord, write_record
+from dermcheck.dicom.author import Clinician
 from dermcheck.dicom.segmentation import write_segmentation
 from dermcheck.errors import ArgumentError, NotFoundError, StorageError
 from dermcheck.label_app.infer_tasks import DIAGNOSES, LESION
+from dermcheck.label_app.proposals import RecentProposals, union
 from dermcheck.label_app.source_image import read_upload
 from dermcheck.label_app.submissions import read_algorithm, read_clinician, to_dicom, without_details
 from dermcheck.label_app.viewer_files import IMAGE_SUFFIX, LABEL_SUFFIX, ViewerFiles
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dermcheck.datastore import StoredLabel, StudyStore
+    from dermcheck.dicom.header import PhotographHeader
+    from dermcheck.dicom.segments import LesionSegment
 
 __all__ = ["DermCheckDatastore"]
 
@@ -62,10 +67,18 @@ class DermCheckDatastore(Datastore):  # type: ignore[misc]  # monailabel has no 
         The studies; closed by whoever opened them.
     limit_bytes
         Size that the cache of files for viewers is kept below.
+    proposals
+        What the models have answered, so that it can be told what a person changed.
     """
 
-    def __init__(self, store: StudyStore, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+    def __init__(
+        self,
+        store: StudyStore,
+        limit_bytes: int = DEFAULT_LIMIT_BYTES,
+        proposals: RecentProposals | None = None,
+    ) -> None:
         self.store = store
+        self._proposals = proposals or RecentProposals()
         self._files = ViewerFiles(store, limit_bytes)
         self._notes = Notes(store.cache / "notes.sqlite")
 
@@ -380,24 +393,41 @@ class DermCheckDatastore(Datastore):  # type: ignore[misc]  # monailabel has no 
         """
         image_id, info = self.resolve(image_id), label_info or {}
         author = read_clinician(info) if _check_tag(label_tag) == _FINAL else read_algorithm(info)
-        segments = read_label_file(Path(label_filename), self.store.header(image_id), info)
+        header = self.store.header(image_id)
+        segments = read_label_file(Path(label_filename), header, info)
         segmentation = write_segmentation(
             self.store.retrieve(image_id),
             segments,
             author,
             edited_from_prediction=bool(info.get("edited_from_prediction", True)),
         )
+        if isinstance(author, Clinician) and info.get("edited_from_prediction", True):
+            write_record(segmentation, self._record(segments, header))
         self.store.store(segmentation)
         uid = str(segmentation.SOPInstanceUID)
         self._notes.update(uid, _as_json(info))
         _logger.info("Label %s (%s) of photograph %s stored", uid, label_tag, image_id)
         return uid
 
+    def _record(self, segments: list[LesionSegment], header: PhotographHeader) -> AnnotationRecord:
+        """Say what a person changed of the proposal that the viewer was sent, if it was sent one."""
+        proposal = self._proposals.sent_as_file(header)
+        if proposal is None:
+            return AnnotationRecord()
+        return AnnotationRecord.compare(
+            proposal.mask,
+            union(segments, header),
+            proposal.lesion_class,
+            seconds=proposal.seconds_ago,
+            started_from="prediction",
+        )
+
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Refuse: every label is kept, so that it can be told who decided what and when."""
         raise ArgumentError(
             f"label {self._label(label_id, label_tag).sop_instance_uid}: DermCheck never removes a label. "
-            "Submit a corrected one: the newest counts."
+            "Submit a corrected one: the newest counts. To take one back without another: dermcheck labels "
+            "withdraw."
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from mmap import ACCESS_READ, mmap
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -14,13 +14,22 @@ from fastapi.responses import Response, StreamingResponse
 from monailabel.interfaces.utils.app import app_instance
 from starlette.concurrency import run_in_threadpool
 
-from dermcheck.dicomweb.accept import MediaRange, choose_whole, parse_accept, parse_media_type
-from dermcheck.dicomweb.frames import frame_numbers, frame_parts, instance_bytes
+from dermcheck.dicom.sop_classes import PHOTOGRAPH_SOP_CLASSES
+from dermcheck.dicomweb.accept import (
+    MediaRange,
+    choose_part,
+    choose_whole,
+    parse_accept,
+    parse_media_type,
+)
+from dermcheck.dicomweb.frames import NATIVE, frame_numbers, frame_parts, instance_bytes
 from dermcheck.dicomweb.levels import Level
 from dermcheck.dicomweb.metadata import instance_address, metadata_json
 from dermcheck.dicomweb.multipart import multipart_type, new_boundary, read_part_places, write_parts
+from dermcheck.dicomweb.plain_rgb import rgb_frames
 from dermcheck.dicomweb.rendering import PICTURE_KINDS, THUMBNAIL, Rendering, parse_rendering, render
 from dermcheck.dicomweb.statuses import TooLargeError, UnsupportedMediaTypeError
+from dermcheck.dicomweb.study_list import list_studies
 from dermcheck.errors import ArgumentError, NotFoundError, StorageError
 from dermcheck.label_app.endpoints import Annotator, AnyUser
 
@@ -42,11 +51,14 @@ _INSTANCE: Final = _SERIES + "/instances/{instance}"
 _DICOM: Final = "application/dicom"
 LARGEST_BODY_BYTES: Final = 1 << 30
 """Of one request to store: about forty uncompressed photographs of a camera."""
+_PIXEL_DATA: Final = "7FE00010"
 _LONGEST_HEADER: Final = 2000
 _ASK_AGAIN: Final = "private, no-cache"
 """Browsers keep an answer and ask whether it is still right: files of a folder may be replaced."""
 
 router = APIRouter(prefix=PREFIX, tags=["DICOMweb"])
+viewer_router = APIRouter(prefix=f"/viewer{PREFIX}", include_in_schema=False)
+"""Searches of our viewer, whose list of studies is to show those with photographs alone."""
 
 
 def _service() -> DicomWebService:
@@ -58,14 +70,14 @@ def _pass_on(request: Request, service: DicomWebService, *uids: str) -> Response
     """Let the archive answer, or the outbox for what the archive does not have yet."""
     if unsent := _unsent(request, service, uids):
         return unsent
-    passed = _ask_archive(request, service)
+    passed = _ask_archive(request, service, request.headers)
     return StreamingResponse(passed.content, passed.status, passed.headers)
 
 
-def _ask_archive(request: Request, service: DicomWebService) -> Passed:
+def _ask_archive(request: Request, service: DicomWebService, headers: Mapping[str, str]) -> Passed:
     assert service.proxy is not None  # noqa: S101 - there is a proxy where there is no origin
     path = request.url.path.partition(PREFIX)[2]
-    return service.proxy.get(path, request.url.query, request.headers, _root(request))
+    return service.proxy.get(path, request.url.query, headers, _root(request))
 
 
 def _unsent(request: Request, service: DicomWebService, uids: Sequence[str]) -> Response | None:
@@ -132,12 +144,40 @@ def search_instances_of_series(request: Request, user: AnyUser, study: str, seri
     return _search(request, Level.INSTANCE, study, series)
 
 
-def _search(request: Request, level: Level, study: str | None = None, series: str | None = None) -> Response:
+@viewer_router.get("/studies")
+def search_studies_with_photographs(request: Request, user: AnyUser) -> Response:
+    """Search the studies that have photographs."""
+    service = _service()
+    if service.origin is not None:
+        photographs = [("SOPClassesInStudy", ",".join(PHOTOGRAPH_SOP_CLASSES))]
+        return _search(request, Level.STUDY, more_keys=photographs)
+    assert service.proxy is not None  # noqa: S101 - there is a proxy where there is no origin
+    proxy, root = service.proxy, _root(request)
+    listed = list_studies(
+        lambda keys: proxy.search("/studies", keys, root),
+        request.query_params.multi_items(),
+        proxy.modalities,
+    )
+    return Response(json.dumps(listed, ensure_ascii=False), media_type=_JSON)
+
+
+viewer_router.get(_STUDY + "/series")(search_series_of_study)
+viewer_router.get(_STUDY + "/instances")(search_instances_of_study)
+
+
+def _search(
+    request: Request,
+    level: Level,
+    study: str | None = None,
+    series: str | None = None,
+    more_keys: Sequence[tuple[str, str]] = (),
+) -> Response:
     service = _service()
     if service.origin is None:
         return _pass_on(request, service)
     kind = choose_whole(_accepted(request), _JSON_KINDS)
-    found = service.origin.search(level, request.query_params.multi_items(), _root(request), study, series)
+    parameters = [*request.query_params.multi_items(), *more_keys]
+    found = service.origin.search(level, parameters, _root(request), study, series)
     headers = {}
     if found.fuzzy:  # the standard's own words (table 8.3.4-1)
         headers["Warning"] = (
@@ -175,13 +215,26 @@ def metadata_of_instance(request: Request, user: AnyUser, study: str, series: st
 def _metadata(request: Request, *uids: str) -> Response:
     service = _service()
     if service.origin is None:
-        return _pass_on(request, service, *uids)
+        return _metadata_of_archive(request, service, *uids)
     kind = choose_whole(_accepted(request), _JSON_KINDS)
     origin, instances = service.origin, service.origin.select(*uids)
     etag = _etag(instances)
     if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=_cached(etag))
     return Response(origin.metadata(instances, _root(request)), media_type=kind, headers=_cached(etag))
+
+
+def _metadata_of_archive(request: Request, service: DicomWebService, *uids: str) -> Response:
+    """Let the archive answer; photographs that browsers would show wrongly are described as RGB."""
+    if unsent := _unsent(request, service, uids):
+        return unsent
+    # Without If-None-Match: "not modified" would be said of the archive's metadata, not of ours.
+    passed = _ask_archive(request, service, {"Accept": request.headers.get("accept", "*/*")})
+    content = b"".join(passed.content)
+    if passed.status == 200:
+        content = service.with_rgb(content, _root(request))
+    headers = {name: value for name, value in passed.headers.items() if name in ("Content-Type", "Warning")}
+    return Response(content, passed.status, headers)
 
 
 @router.get(_STUDY + "/rendered", summary="A study's first photograph as a picture")
@@ -276,19 +329,22 @@ def frames_of_instance(
 
 
 def _frames_of_archive(
-    request: Request, service: DicomWebService, numbers: Iterable[int], *uids: str
+    request: Request, service: DicomWebService, numbers: Iterable[int], study: str, series: str, instance: str
 ) -> Response:
     """Let the archive answer; take a photograph's frames out of its instance where it cannot.
 
     Archives fail so at transfer syntaxes that they store but do not know well: Orthanc 1.10 at deflated,
     big endian and High-Throughput JPEG 2000.
     """
-    passed = _ask_archive(request, service)
+    if photograph := service.rgb_photograph(study, series, instance):
+        kind = choose_part(_accepted(request), "application/octet-stream", NATIVE)
+        return _in_parts(kind, rgb_frames(photograph, numbers), {"Cache-Control": _ASK_AGAIN})
+    passed = _ask_archive(request, service, request.headers)
     if passed.status < 500:
         return StreamingResponse(passed.content, passed.status, passed.headers)
     answer = b"".join(passed.content)
     try:
-        photograph = service.first_photograph(*uids)
+        photograph = service.first_photograph(study, series, instance)
     except NotFoundError:  # it is a Segmentation, or one of the archive's other objects
         return Response(answer, passed.status, passed.headers)
     return _in_parts(*frame_parts(photograph, numbers, _accepted(request)), {"Cache-Control": _ASK_AGAIN})
@@ -305,8 +361,15 @@ def bulk_data_of_instance(
     """Give the bytes that metadata refer to by BulkDataURI, alone or as the part of a multipart answer."""
     service = _service()
     if service.origin is None:
+        is_pixels = tag.upper() == _PIXEL_DATA
+        if is_pixels and (photograph := service.rgb_photograph(study, series, instance)):
+            return _bulk_data(request, lambda: rgb_frames(photograph))
         return _pass_on(request, service)
     origin, instances = service.origin, service.origin.select(study, series, instance)
+    return _bulk_data(request, lambda: [origin.bulk_data(instances[0], tag)])
+
+
+def _bulk_data(request: Request, read: Callable[[], list[bytes]]) -> Response:
     accepted = _accepted(request)
     kind = "application/octet-stream"
     as_part = next(
@@ -314,7 +377,7 @@ def bulk_data_of_instance(
     )
     if as_part is None:
         choose_whole(accepted, [kind])  # says what there is
-    content = origin.bulk_data(instances[0], tag)
+    content = b"".join(read())
     if not as_part:
         return Response(content, media_type=kind)
     return _multipart(kind, [(kind, content)])

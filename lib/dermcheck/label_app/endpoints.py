@@ -17,13 +17,12 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, UploadFile
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -31,11 +30,13 @@ from monailabel.config import settings
 from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils.app import app_instance
 from requests_toolbelt import MultipartEncoder
+from starlette.concurrency import run_in_threadpool
 
 from dermcheck.errors import ArgumentError, DermCheckError, NotFoundError
-from dermcheck.label_app.infer_tasks import SEGMENTATION_SUFFIX
+from dermcheck.label_app.answers import SEGMENTATION_SUFFIX, Reply, wanted_form
+from dermcheck.label_app.next_cases import LONG_LEASE_S, slicer_client
 from dermcheck.label_app.sessions import safe_file_name
-from dermcheck.label_app.source_image import SourceImage, read_upload
+from dermcheck.label_app.source_image import SentPhotograph, read_sent
 from dermcheck.label_app.start_page import (
     HEADERS,
     START_PAGE_WITHOUT_LIST,
@@ -45,6 +46,9 @@ from dermcheck.label_app.start_page import (
 )
 from dermcheck.label_app.train_tasks import Trainers
 from dermcheck.learning.place import TrainingRunsError
+
+if TYPE_CHECKING:
+    from dermcheck.label_app.application import DermCheckApp
 
 __all__ = ["Output", "router"]
 
@@ -93,64 +97,46 @@ async def infer(
     other (json, image), or a DICOM Segmentation (dicom_seg).
     """
     request = _json_object(params)
-    request["model"] = model
-    if output is Output.dicom_seg:
-        request["result_extension"] = SEGMENTATION_SUFFIX
-    app = app_instance()
+    app: DermCheckApp = app_instance()
+    form = SEGMENTATION_SUFFIX if output is Output.dicom_seg else wanted_form(request)
+    keep = bool(request.get("save_label"))
+    is_of_studies = bool(image) and not session_id and file is None
+    app.worklist.renew(image, slicer_client(request.get("client_id") or user.username, http), LONG_LEASE_S)
+    if is_of_studies and not keep and (known := await run_in_threadpool(app.known, image, model, form)):
+        return _answer(known, form, output)
 
     def work() -> Response:
+        photograph: object = image
         if session_id:
-            request["image"] = app.sessions().source_image(session_id)
+            photograph = app.sessions().photograph(session_id)
         elif file is not None:
-            request["image"] = _read_sent_photograph(file)
-        else:
-            request["image"] = image
-        return _answer(app.infer(request), output)
+            photograph = _read_sent_photograph(file)
+        reply, _ = app.predict(photograph, model, form, keep=keep)
+        return _answer(reply, form, output)
 
-    is_shared = file is None and not request.get("save_label")
-    key = (model, image, session_id, params, output) if is_shared else object()
-    answer: Response = await app.predictions.answer(http, key, work, may_leave=not request.get("save_label"))
-    return answer
+    key = object() if file is not None or keep else (model, image, session_id, form, output)
+    return await app.predictions.answer(http, key, work, may_leave=not keep)
 
 
-def _answer(answer: dict[str, Any], output: Output | None) -> Response:
-    path = Path(answer["file"])
-    try:
-        content = path.read_bytes()
-    finally:
-        path.unlink()
-    media_type = "application/dicom" if path.suffix == SEGMENTATION_SUFFIX else "application/octet-stream"
+def _answer(reply: Reply, form: str, output: Output | None) -> Response:
+    media_type = "application/dicom" if form == SEGMENTATION_SUFFIX else "application/octet-stream"
+    name = f"mask{form}"
     if output is Output.json:
-        return JSONResponse(answer["params"])
+        return JSONResponse(reply.params)
     if output in (Output.image, Output.dicom_seg):
-        disposition = {"Content-Disposition": f'attachment; filename="{path.name}"'}
-        return Response(content, media_type=media_type, headers=disposition)
+        disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(reply.content, media_type=media_type, headers=disposition)
     parts = {
-        "params": (None, json.dumps(answer["params"]), "application/json"),
-        "image": (path.name, content, media_type),
+        "params": (None, json.dumps(reply.params), "application/json"),
+        "image": (name, reply.content, media_type),
     }
     body = MultipartEncoder(fields=parts)
     return Response(body.to_string(), media_type=body.content_type)
 
 
-@router.post("/activelearning/{strategy}", summary="Choose the next photograph to label")
-def next_sample(user: AnyUser, strategy: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Give id, name, checksum and (for viewers on this machine) path of a photograph without a label.
-
-    If every photograph has a label the answer has a `detail` that says so, and no `id`.
-    """
-    app, params = app_instance(), params or {}
-    sample: dict[str, Any] = app.next_sample(params | {"strategy": strategy})
-    if not sample:
-        return {"detail": _nothing_left(app.datastore().status().get("total", 0))}
-    known = app.datastore().get_image_info(sample["id"])
-    handed_out = {strategy: {"ts": int(time.time()), "client_id": params.get("client_id", user.username)}}
-    app.datastore().update_image_info(sample["id"], {"strategy": known.get("strategy", {}) | handed_out})
-    return {**sample, **known}
-
-
 @router.put("/datastore/label", summary="Submit a label")
 def save_label(
+    http: Request,
     user: Annotator,
     image: str,
     label: Annotated[UploadFile, File()],
@@ -166,6 +152,8 @@ def save_label(
     app = app_instance()
     with _stored(label) as path:
         label_id = app.datastore().save_label(image, str(path), tag or "final", details)
+    client = slicer_client(details.get("client_id") or user.username, http)
+    app.worklist.leave(app.datastore().resolve(image), client)
     return {**(app.on_save_label(image, label_id) or {}), "image": image, "label": label_id}
 
 
@@ -244,12 +232,6 @@ def stop_training(user: Administrator) -> Any:
         return _trainers().stop()
 
 
-@router.post("/scoring/{method}", summary="Score labels")
-def score(user: Annotator, method: str) -> None:
-    """Refuse: there are no scoring methods yet."""
-    raise NotFoundError(f"There is no scoring method {method!r}: this version of DermCheck has none.")
-
-
 @router.post("/batch/infer/{model}", summary="Predict on many photographs")
 def batch_infer(user: Administrator, model: str) -> None:
     """Refuse: the command line does it, with progress and a list of failures."""
@@ -287,9 +269,9 @@ def proxy(user: AnyUser, path: str) -> None:
     raise NotFoundError("DermCheck passes no requests on here. Ask for studies at /dicom-web.")
 
 
-def _read_sent_photograph(file: UploadFile) -> SourceImage:
+def _read_sent_photograph(file: UploadFile) -> SentPhotograph:
     with _stored(file) as path:
-        return read_upload(path)
+        return read_sent(path)
 
 
 @contextmanager
@@ -318,12 +300,6 @@ def _json_object(text: str) -> dict[str, Any]:
 def _with_user(details: dict[str, Any], user: User) -> dict[str, Any]:
     """Say who sends it, where a log-in tells."""
     return details | {"user": user.username} if settings.MONAI_LABEL_AUTH_ENABLE else details
-
-
-def _nothing_left(photographs: int) -> str:
-    if not photographs:
-        return "The studies hold no photograph. Import some (dermcheck import) or open another folder."
-    return f"All {photographs} photographs have a label: nothing is left to do."
 
 
 def _trainers() -> Trainers:

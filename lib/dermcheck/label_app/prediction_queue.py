@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
-_AT_ONCE: Final = 2
-"""More would only share the processor, and each holds a decoded photograph (24 MP: 72 MB)."""
+_AT_ONCE: Final = 8
+"""As many as are computed together; each holds a photograph's file."""
 _LONGEST: Final = 32
 """Waiting predictions. The last of them starts after some ten seconds; nobody waits longer gladly."""
 _LAST_PREDICTION_S: Final = 10.0
@@ -42,11 +42,10 @@ class _Job:
 
 
 class PredictionQueue:
-    """Runs predictions in threads of its own, first come, first served; any thread may call it.
+    """Lets predictions begin first come, first served; any thread may call it.
 
-    Threads and not processes: PyTorch lets go of Python's lock while it computes, a photograph and its
-    answer need no copying, and the models are in memory once. They have the priority of all others: one
-    of a lower priority that is put aside while it holds Python's lock would stop the whole server.
+    Its threads only read files and wait: what they call computes in another process
+    (`answering_process`), which puts together those that run at the same time.
 
     Parameters
     ----------
@@ -114,11 +113,12 @@ class PredictionQueue:
         with self._changed:
             return len(self._waiting)
 
-    def close(self) -> None:
-        """Begin nothing any more, and wait for what is running.
+    def busy(self) -> bool:
+        """Tell whether a prediction waits or runs; so cheap that it may be asked all the time."""
+        return bool(self._jobs)
 
-        A process that ends while PyTorch computes in a daemon thread is aborted instead of ending.
-        """
+    def close(self) -> None:
+        """Begin nothing any more, and wait for what is running: it may have something to store."""
         with self._changed:
             self._closed = True
             for job in self._waiting:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dermcheck.errors import ModelError, StorageError
+from dermcheck.errors import DermCheckError, ModelError, StorageError
 
 if TYPE_CHECKING:
     from dermcheck.inference.predictor import Predictor
@@ -22,9 +22,9 @@ __all__ = ["PredictorLoader"]
 
 logger = logging.getLogger(__name__)
 
-_WARM_UP_SHAPE: Final = (450, 600, 3)
-"""A usual dermoscopic photograph, (rows, columns, colours)."""
-_LOOK_AGAIN: Final = object()
+_WARM_UP_SHAPES: Final = ((450, 600, 3), (600, 450, 3), (600, 600, 3))
+"""Usual photographs, (rows, columns, colours): back ends compile for each size of their input."""
+_LOOK_AGAIN: Final = "look again"
 """A stamp that no registry has."""
 
 
@@ -74,17 +74,33 @@ class PredictorLoader:
                     self._exchange(self._registry, self._serving)
         return self._serving.predictor
 
+    def is_loaded(self) -> bool:
+        """Return whether the first loading has ended, well or not."""
+        return self._loaded.done()
+
     def is_usable(self) -> bool:
         """Return whether the models are loaded, or still may be."""
         return not self._loaded.done() or self._loaded.exception() is None
 
+    def error(self) -> DermCheckError | None:
+        """Return why no models could be used at start."""
+        error = self._loaded.exception() if self._loaded.done() else None
+        if error is None or isinstance(error, DermCheckError):
+            return error
+        return ModelError(f"The models could not be loaded ({type(error).__name__}, see the log).")
+
+    @property
+    def stamp(self) -> object:
+        """The registry's stamp that the models follow; None without a registry or a log in it."""
+        return self._stamp
+
     def state(self) -> dict[str, Any]:
-        """Say for `/info/` which versions answer, and what is wrong, without waiting for anything.
+        """Say for `/info/` which versions answer, with which back end, and what is wrong, without waiting.
 
         Where an exchange is due it begins here, so that a server without requests follows as well.
         """
         if not self._loaded.done() or not self.is_usable():
-            return {"versions": {}, "problems": []}
+            return {"versions": {}, "problems": [], "backend": None}
         predictor, serving = self._loaded.result(), self._serving
         if serving is not None:
             predictor = serving.predictor
@@ -98,7 +114,7 @@ class PredictorLoader:
         if serving is not None:
             for task, version in serving.versions.items():
                 versions[task]["registered_as"] = version.name
-        return {"versions": versions, "problems": self.problems()}
+        return {"versions": versions, "problems": self.problems(), "backend": predictor.backend}
 
     def problems(self) -> list[str]:
         """Say in words why other versions answer than those that were chosen; empty if all is well."""
@@ -109,13 +125,14 @@ class PredictorLoader:
         started = time.monotonic()
         try:
             predictor = self._first()
+            for shape in _WARM_UP_SHAPES:
+                predictor.predict(np.zeros(shape, np.uint8))
         except BaseException as error:  # handed to whoever asks for the predictor
             logger.error("The models cannot be used: %s", error)
             self._loaded.set_exception(error)
             return
         self._loaded.set_result(predictor)
-        logger.info("Models loaded in %.1f s", time.monotonic() - started)
-        predictor.predict(np.zeros(_WARM_UP_SHAPE, np.uint8))
+        logger.info("Models loaded in %.1f s, computed by %s", time.monotonic() - started, predictor.backend)
 
     def _first(self) -> Predictor:
         from dermcheck.inference.predictor import Predictor

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 
 from dermcheck.label_app import app as app_folder
+from dermcheck.label_app.answering_process import AnsweringProcess
+from dermcheck.label_app.lean_imports import lean_imports
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -27,18 +30,6 @@ __all__ = ["ServerSettings", "lean_imports", "run_server"]
 
 _LOOPBACK_NAMES: Final = ["127.0.0.1", "localhost", "[::1]", "::1", "["]
 """Host headers of requests from this machine; the last is what Starlette makes of ``[::1]:8000``."""
-_NOT_FOR_SERVING: Final = (
-    "ignite",
-    "matplotlib",
-    "mlflow",
-    "nibabel",
-    "pandas",
-    "skimage",
-    "sklearn",
-    "tensorboard",
-)
-"""Packages that MONAI imports where it finds them, for training, plots and other file formats. Without
-them the server starts in about half the time; trainings run in processes of their own, which have them."""
 _SECONDS_FOR_LAST_ANSWERS: Final = 5
 
 
@@ -59,6 +50,12 @@ class ServerSettings:
     """Adds what rooms above this one serve (the viewer)."""
     registry: Path | None = None
     """Folder of the registry (absolute), or None for the default one."""
+    retrain_after: int | None = None
+    """Start a training by itself after so many new corrections."""
+    retrain_at: str | None = None
+    """Start trainings by themselves in these hours, e.g. 22:00-06:00."""
+    process: subprocess.Popen[bytes] | None = None
+    """From `start_process`, so that it starts while everything else does."""
 
     @property
     def port(self) -> int:
@@ -81,22 +78,33 @@ def run_server(settings: ServerSettings, when_ready: Callable[[DermCheckApp], No
         try:
             _Server(server, settings, lambda: when_ready(app)).run(sockets=[settings.listener])
         finally:
+            app.end_trainings()
             app.predictions.close()
+            app.answering.close()
+            app.scores.close()
             app.store.close()
 
 
 def _make_app(settings: ServerSettings) -> tuple[FastAPI, DermCheckApp]:
     with lean_imports():
+        from dermcheck.registry import Registry
+
+        answering = AnsweringProcess(settings.models or Registry.open(settings.registry), settings.process)
         from monailabel.app import app as server
-    from monailabel.interfaces.utils.app import app_instance
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
+        from monailabel.config import settings as environment
+        from monailabel.interfaces.utils.app import apps
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+        from dermcheck.label_app.application import DermCheckApp
 
     if settings.loopback:  # else a web site could reach the server under a name of its own (DNS rebinding)
         server.add_middleware(TrustedHostMiddleware, allowed_hosts=_LOOPBACK_NAMES)
-    app: DermCheckApp = app_instance()
+    folder, studies = environment.MONAI_LABEL_APP_DIR, environment.MONAI_LABEL_STUDIES
+    app = DermCheckApp(folder, studies, environment.MONAI_LABEL_APP_CONF, answering)
+    apps[f"{folder}{studies}"] = app  # where MONAI Label looks for it before it makes one
     if settings.extend:
         settings.extend(server)
-    app.predictor.get()
+    answering.wait()
     return server, app
 
 
@@ -104,6 +112,8 @@ def _set_environment(settings: ServerSettings) -> None:
     """Say in the environment what MONAI Label's own command says there, for its child processes too."""
     places = {"models": settings.models, "registry": settings.registry}
     conf = {name: str(place) for name, place in places.items() if place}
+    trainings = {"retrain_after": settings.retrain_after, "retrain_at": settings.retrain_at}
+    conf |= {name: str(value) for name, value in trainings.items() if value is not None}
     os.environ |= {
         "MONAI_LABEL_APP_DIR": str(Path(str(app_folder.__file__)).parent),
         "MONAI_LABEL_STUDIES": settings.studies,
@@ -124,22 +134,6 @@ def _set_logging(verbose: bool) -> None:
     )
     logging.getLogger("dermcheck").setLevel(logging.INFO)
     logging.getLogger("timeloop").disabled = not verbose  # it announces itself whatever the level
-
-
-@contextlib.contextmanager
-def lean_imports() -> Iterator[None]:
-    """Make imports of packages fail that serving does not need; whoever can do without them does.
-
-    Later imports of them work again. For whatever imports MONAI first.
-    """
-    absent = [name for name in _NOT_FOR_SERVING if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None: "must not be imported"
-    try:
-        yield
-    finally:
-        for name in absent:
-            if sys.modules.get(name, ...) is None:
-                del sys.modules[name]
 
 
 @contextlib.contextmanager

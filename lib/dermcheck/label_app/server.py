@@ -29,15 +29,19 @@ def attach(server: FastAPI) -> None:
     Starlette builds it anew before the next request if it is unset; what was added to the server by
     then takes part. So this works alike under `monailabel start_server` and `dermcheck serve`.
     """
+    from dermcheck.label_app.active_learning_routes import router as active_learning_router
     from dermcheck.label_app.dicomweb_routes import router as dicomweb_router
     from dermcheck.label_app.endpoints import router
+    from dermcheck.label_app.history_route import router as history_router
 
     if getattr(server.state, "has_dermcheck", False):
         return
     server.state.has_dermcheck = True
     stock = list(server.router.routes)
     server.include_router(router)
+    server.include_router(active_learning_router)
     server.include_router(dicomweb_router)
+    server.include_router(history_router)
     ours = server.router.routes[len(stock) :]
     server.router.routes[:] = ours + stock  # the first route that fits a request answers it
     for kind, handler in (

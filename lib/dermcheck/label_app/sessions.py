@@ -14,7 +14,7 @@ from monailabel.utils.sessions import SessionInfo, Sessions
 
 from dermcheck.datastore.locations import cache_root
 from dermcheck.errors import ArgumentError, NotFoundError, StorageError
-from dermcheck.label_app.source_image import SourceImage, read_upload
+from dermcheck.label_app.source_image import SentPhotograph, read_sent, read_upload
 
 __all__ = ["PhotographSessions", "safe_file_name"]
 
@@ -69,8 +69,8 @@ class PhotographSessions(Sessions):  # type: ignore[misc]  # monailabel has no t
             raise
         return session_id, info
 
-    def source_image(self, session_id: str) -> SourceImage:
-        """Read the photograph of a session.
+    def photograph(self, session_id: str) -> SentPhotograph:
+        """Return the photograph of a session.
 
         Raises
         ------
@@ -82,7 +82,7 @@ class PhotographSessions(Sessions):  # type: ignore[misc]  # monailabel has no t
             raise NotFoundError(
                 f"There is no session {session_id[:40]!r}, or it has expired. Send the photograph again."
             )
-        return read_upload(Path(info.image))
+        return read_sent(Path(info.image))
 
     def get_session(
         self, session_id: str, update_ts: bool = True, fetch_cache: bool = True

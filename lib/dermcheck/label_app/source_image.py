@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dermcheck.dicom.photograph import Photograph
 
-__all__ = ["SourceImage", "read_upload"]
+__all__ = ["SentPhotograph", "SourceImage", "read_sent", "read_upload"]
 
 _VOLUME_SUFFIXES: Final = (".nrrd", ".nii", ".nii.gz")
 """Formats in which 3D Slicer sends the volume it shows."""
@@ -44,6 +44,27 @@ class SourceImage:
     def from_photograph(cls, photograph: Photograph, name: str) -> SourceImage:
         """Take a DICOM photograph."""
         return cls(name, photograph.pixels, photograph.header.pixel_spacing_mm, photograph.dataset)
+
+
+@dataclass(frozen=True)
+class SentPhotograph:
+    """A photograph that a viewer sent along, as its file was."""
+
+    name: str
+    """Of the file, without a path."""
+    content: bytes = field(repr=False)
+
+
+def read_sent(path: Path) -> SentPhotograph:
+    """Take a file as it was sent, if it is not too large; `read_upload` then reads it.
+
+    Raises
+    ------
+    UnreadableImageError
+        If it is too large or empty.
+    """
+    check_file_size(path.stat().st_size, path.name)
+    return SentPhotograph(path.name, path.read_bytes())
 
 
 def read_upload(path: Path) -> SourceImage:

@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from dermcheck.errors import DermCheckError
+from dermcheck.label_app.learning_words import say_plan
 from dermcheck.label_app.start_page_texts import TEXTS, Language
 
 if TYPE_CHECKING:
@@ -67,9 +69,10 @@ def render_start_page(app: DermCheckApp, language: Language, listed: Listed = "o
         (
             f"<header><h1>DermCheck</h1><p><strong>{say['research']}</strong></p></header>",
             _next_step(say, len(images), len(done)),
-            _problems(say, [*_unsent(app, say), *app.store.problems(), *app.predictor.problems()]),
+            _problems(say, [*_unsent(app, say), *app.store.problems(), *app.model_versions()["problems"]]),
             _worklist(app, say, images, done, listed, page),
             _upload(say),
+            _learning(app, say, language),
             f"<section><h2>{say['slicer']}</h2><p>{say['slicer_steps']}</p></section>",
             _server(app, say),
         )
@@ -182,8 +185,26 @@ def _upload(say: dict[str, str]) -> str:
     )
 
 
+def _learning(app: DermCheckApp, say: dict[str, str], language: Language) -> str:
+    """Say when the next training starts, or why not, and show how the models came on."""
+    if app.automatic is None:
+        return ""
+    try:
+        plans = [say_plan(plan, language) for plan in app.automatic.plans()]
+    except DermCheckError as error:
+        return f"<section><h2>{say['learning']}</h2><p class='failed'>{_text(str(error))}</p></section>"
+    lines = "".join(
+        f"<li><strong>{_text(name)}:</strong> {_text(sentences)}</li>" for name, sentences in plans
+    )
+    return (
+        f"<section><h2>{say['learning']}</h2><ul>{lines}</ul><details><summary>{say['history']}</summary>"
+        f"<img src='/viewer/history.svg' alt='{_text(say['history'])}' loading='lazy' width='100%'>"
+        "</details></section>"
+    )
+
+
 def _server(app: DermCheckApp, say: dict[str, str]) -> str:
-    state: dict[str, Any] = app.predictor.state()
+    state: dict[str, Any] = app.model_versions()
     models = "".join(
         f"<li>{_text(version['name'])} {_text(version['version'])}"
         f"{' (' + _text(version['registered_as']) + ')' if 'registered_as' in version else ''}</li>"

@@ -50,6 +50,8 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
         "slicer": "With 3D Slicer",
         "slicer_steps": "Install the extension <em>MONAI Label</em>, open the module of that name, enter "
         "this page's address as <em>MONAI Label server</em>, and press <em>Next Sample</em>.",
+        "learning": "Learning from the corrections",
+        "history": "How the models came on",
         "server": "This server",
         "models": "Models that answer:",
         "loading": "are being loaded",
@@ -104,6 +106,8 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
         "slicer_steps": "Die Erweiterung <em>MONAI Label</em> installieren, das Modul dieses Namens öffnen, "
         "die Adresse dieser Seite als <em>MONAI Label server</em> eintragen und <em>Next Sample</em> "
         "drücken.",
+        "learning": "Lernen aus den Korrekturen",
+        "history": "Wie sich die Modelle entwickelt haben",
         "server": "Dieser Server",
         "models": "Diese Modelle antworten:",
         "loading": "werden geladen",

@@ -1,23 +1,30 @@
-"""Which photograph to label next."""
+"""Which photograph to label next: MONAI Label's view of `active_learning.recommending`."""
 
 from __future__ import annotations
 
-import random
+import zlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from monailabel.interfaces.tasks.strategy import Strategy
+
+from dermcheck.active_learning.recommending import DESCRIPTIONS, Question
 
 if TYPE_CHECKING:
     from monailabel.interfaces.datastore import Datastore
 
-__all__ = ["RandomStrategy"]
+    from dermcheck.active_learning.recommending import Recommender
+
+__all__ = ["RecommendedStrategy", "make_strategies"]
 
 
-class RandomStrategy(Strategy):  # type: ignore[misc]  # monailabel has no types
-    """Any photograph that has no final label yet, each equally likely."""
+class RecommendedStrategy(Strategy):  # type: ignore[misc]  # monailabel has no types
+    """One of the recommender's strategies."""
 
-    def __init__(self) -> None:
-        super().__init__("A random photograph that nobody has labelled yet")
+    def __init__(self, name: str, recommender: Recommender) -> None:
+        super().__init__(DESCRIPTIONS[name])
+        self._name = name
+        self._recommender = recommender
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Choose.
@@ -25,17 +32,30 @@ class RandomStrategy(Strategy):  # type: ignore[misc]  # monailabel has no types
         Parameters
         ----------
         request
-            `seed` (optional): the same seed and the same unlabelled photographs give the same choice.
+            `seed` (optional): the same seed and the same knowledge give the same choice.
             `label_tag` and `labels` (optional): which labels count, as MONAI Label defines them.
+            `skip` (optional): image ids that are not to be chosen. `reader` (optional): who asks.
 
         Returns
         -------
         dict
-            `id` of the image; empty if every photograph has a label.
+            `id` of the image, `reason` in words, and `second_reading`: True where the photograph has a label
+            that must not be shown; empty if there is none to choose.
         """
-        unlabelled = sorted(datastore.get_unlabeled_images(request.get("label_tag"), request.get("labels")))
-        if not unlabelled:
+        unlabelled = datastore.get_unlabeled_images(request.get("label_tag"), request.get("labels"))
+        left_out = frozenset(request.get("skip") or ())
+        question = Question(self._name, unlabelled, left_out, str(request.get("reader") or ""))
+        chosen = self._recommender.choose(question, _generator(request.get("seed")))
+        if chosen is None:
             return {}
-        seed = request.get("seed")
-        generator = random.Random(None if seed in (None, "") else str(seed))  # noqa: S311  # not for secrets
-        return {"id": generator.choice(unlabelled)}
+        is_second = self._name == "second_reading"
+        return {"id": chosen.image_id, "reason": chosen.reason, "second_reading": is_second}
+
+
+def _generator(seed: object) -> np.random.Generator:
+    return np.random.default_rng(None if seed in (None, "") else zlib.crc32(str(seed).encode()))
+
+
+def make_strategies(recommender: Recommender) -> dict[str, Strategy]:
+    """Make all strategies by name, the one to use first first."""
+    return {name: RecommendedStrategy(name, recommender) for name in DESCRIPTIONS}

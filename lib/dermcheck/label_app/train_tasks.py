@@ -149,6 +149,37 @@ class Trainers:
             )
         return self._to_json(self._jobs.start(name, arguments))
 
+    def start_by_itself(self, name: str, occasion: str) -> TrainingJob:
+        """Start a training that nobody asked for, or let it wait for others of this server.
+
+        Parameters
+        ----------
+        name
+            Of a trainer.
+        occasion
+            Why just now, for the registry's log.
+
+        Raises
+        ------
+        TrainingRunsError
+            If one runs that was started otherwise.
+        """
+        if not self._jobs.unfinished() and is_training(self._registry):
+            raise TrainingRunsError("A training that was not started by this server is running. Wait for it.")
+        return self._jobs.start(name, [*self._tasks[name].arguments({}), "--occasion", occasion])
+
+    def tasks(self) -> list[tuple[str, Task]]:
+        """Return each trainer's name and task."""
+        return [(name, task.task) for name, task in self._tasks.items()]
+
+    def unfinished(self) -> list[TrainingJob]:
+        """Return the trainings of this server that run or wait."""
+        return self._jobs.unfinished()
+
+    def close(self) -> None:
+        """End the trainings, as the server ends."""
+        self._jobs.close()
+
     def start_all(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Start every trainer, one after the other; raises as `start`."""
         started: dict[str, Any] = {}

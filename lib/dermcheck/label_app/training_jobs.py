@@ -49,6 +49,8 @@ class TrainingJob:
     ended: str | None = None
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LINES_KEPT))
     process: subprocess.Popen[str] | None = None
+    ended_with_server: bool = False
+    """Whether it was stopped as the server ended, and by nobody."""
 
     @property
     def is_open(self) -> bool:
@@ -104,7 +106,7 @@ class TrainingJobs:
         """Return the one that runs and those that wait."""
         return [job for job in self.all() if job.is_open]
 
-    def stop(self, seconds: float = _SECONDS_TO_STOP) -> TrainingJob | None:
+    def stop(self, seconds: float = _SECONDS_TO_STOP, *, server_ends: bool = False) -> TrainingJob | None:
         """Stop the one that runs, and those that wait.
 
         The training writes a checkpoint, from which the next one with the same data goes on. One that
@@ -118,7 +120,7 @@ class TrainingJobs:
         with self._changed:
             stopped = [job for job in self._jobs if job.is_open]
             for job in stopped:
-                job.status, job.ended = "STOPPED", _now()
+                job.status, job.ended, job.ended_with_server = "STOPPED", _now(), server_ends
             self._changed.notify_all()
         for job in stopped:
             if (process := job.process) is not None:
@@ -128,7 +130,7 @@ class TrainingJobs:
     def close(self) -> None:
         """End the trainings, as the server ends."""
         atexit.unregister(self.close)
-        self.stop(_SECONDS_TO_STOP_AT_EXIT)
+        self.stop(_SECONDS_TO_STOP_AT_EXIT, server_ends=True)
 
     def _work(self) -> None:
         while True:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import numpy as np
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import RedirectResponse
 from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 
 from dermcheck.dicom.segmentation import LesionSegment, read_segmentation
 from dermcheck.errors import ArgumentError, DermCheckError, NotFoundError
@@ -17,7 +18,6 @@ from dermcheck.label_app.browser_masks import encode_label_map
 from dermcheck.label_app.browser_submissions import BrowserSubmission
 from dermcheck.label_app.endpoints import Annotator, AnyUser
 from dermcheck.label_app.submissions import UNKNOWN_CLINICIAN
-from dermcheck.label_app.worklist import choose_next
 from dermcheck.lesions import LESION_CLASSES
 
 if TYPE_CHECKING:
@@ -61,10 +61,14 @@ def settings_of_viewer(user: AnyUser) -> dict[str, Any]:
 
 
 @router.get("/photographs/{image}", summary="What is known of one photograph, with its newest outline")
-def photograph(user: AnyUser, image: str, client: str = "", clinician: str = "") -> dict[str, Any]:
+def photograph(
+    user: AnyUser, image: str, client: str = "", clinician: str = "", second_reading: bool = False
+) -> dict[str, Any]:
     """Describe a photograph, its newest label by a human (else by a model), and who else has it open.
 
     A label that cannot be read does not keep the photograph from being worked on: `problem` says why.
+    For a second reading no label is given; `newest` names that of a human all the same, so that the
+    viewer can tell at its submission what it knew of.
     """
     app: DermCheckApp = app_instance()
     header = app.store.header(image)
@@ -80,10 +84,13 @@ def photograph(user: AnyUser, image: str, client: str = "", clinician: str = "")
         "acquired": header.acquired.isoformat() if header.acquired else None,
         "spacing_mm": header.pixel_spacing_mm,
         "label": None,
+        "newest": None,
         "problem": None,
     }
-    label = app.store.latest_final(image) or next(reversed(app.store.labels(image)), None)
-    if label is not None:
+    final = app.store.latest_final(image)
+    answer["newest"] = final.sop_instance_uid if final else None
+    label = final or next(reversed(app.store.labels(image)), None)
+    if label is not None and not second_reading:
         try:
             segments = read_segmentation(app.store.retrieve_label(label.sop_instance_uid), header)
             answer["label"] = _listed(label) | _outline(segments, header.rows, header.columns)
@@ -100,25 +107,10 @@ def photograph(user: AnyUser, image: str, client: str = "", clinician: str = "")
 async def predict(request: Request, user: AnyUser, image: str) -> dict[str, Any]:
     """Give outline and diagnosis as the viewer shows them."""
     app: DermCheckApp = app_instance()
-    prediction: dict[str, Any] = await app.predictions.answer(
-        request, ("viewer", image), lambda: _predicted(app, image)
-    )
-    return prediction
-
-
-def _predicted(app: DermCheckApp, image: str) -> dict[str, Any]:
-    source, answer = app.predict(image, _MODEL)
-    mask = answer.segment.mask
-    lesion_class = answer.segment.lesion_class
-    lesion = {"value": 1, "diagnosis": lesion_class.name if lesion_class else None}
-    return {
-        "image": source.name,
-        "rows": mask.shape[0],
-        "columns": mask.shape[1],
-        "mask": encode_label_map(mask.astype(np.uint8)),
-        "lesions": [lesion],
-        "params": answer.params,
-    }
+    if known := await run_in_threadpool(app.known, image, _MODEL):
+        return {"image": image, **known.params}
+    reply, _ = await app.predictions.answer(request, ("viewer", image), lambda: app.predict(image, _MODEL))
+    return {"image": image, **reply.params}
 
 
 @router.post("/submissions", summary="Store outlines and diagnoses of one photograph, once")
@@ -146,27 +138,69 @@ def submit(user: Annotator, submission: BrowserSubmission, client: str = "") -> 
 
 @router.post("/next", summary="Choose the next photograph to label")
 def next_photograph(user: AnyUser, wanted: Annotated[NextRequest, Body()]) -> dict[str, Any]:
-    """Give image, study and series of a photograph without a label; `image` is null if none is left."""
+    """Give image, study and series of a photograph, and the `reason` for it; nobody else is handed it.
+
+    With `second_reading` it has a label that must not be shown. `image` is null if there is none, and
+    `detail` then says why.
+    """
     app: DermCheckApp = app_instance()
-    image = _choose(app, wanted)
-    answer: dict[str, Any] = {"image": image, "queue": _queue(app, _logged_in(user) or wanted.clinician)}
-    if image is not None:
-        header = app.store.header(image)
+    clinician = _logged_in(user) or wanted.clinician
+    case = app.next_cases.choose(wanted.strategy, client=wanted.client, clinician=clinician, skip=wanted.skip)
+    answer: dict[str, Any] = {
+        "image": case.image,
+        "reason": case.reason,
+        "second_reading": case.second_reading,
+        "detail": case.detail,
+        "queue": _queue(app, clinician),
+    }
+    if case.image is not None:
+        header = app.store.header(case.image)
         answer |= {"study": header.study_instance_uid, "series": header.series_instance_uid}
-        if wanted.client:
-            app.worklist.enter(image, wanted.client, _logged_in(user) or wanted.clinician)
     return answer
+
+
+class LeaseRequest(BaseModel):
+    """Which photographs a browser has in hand."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    images: list[str] = Field(max_length=10)
+    client: str = Field(min_length=1, max_length=64)
+    clinician: str = ""
+
+
+@router.post("/leases", summary="Say that photographs are still in hand")
+def renew_leases(user: AnyUser, lease: LeaseRequest) -> dict[str, int]:
+    """Keep photographs from being handed to others for some more minutes; unknown ones are passed over."""
+    app: DermCheckApp = app_instance()
+    known = [image for image in lease.images if app.store.has_image(image)]
+    for image in known:
+        app.worklist.enter(image, lease.client, _logged_in(user) or lease.clinician)
+    return {"renewed": len(known)}
+
+
+@router.delete("/leases", summary="Give photographs back")
+def give_back(
+    user: AnyUser, client: str, image: Annotated[list[str], Query(max_length=10)]
+) -> dict[str, int]:
+    """Let others be handed photographs that a browser has left without a submission."""
+    app: DermCheckApp = app_instance()
+    for one in image:
+        app.worklist.leave(one, client)
+    return {"given_back": len(image)}
 
 
 @router.get("/start", include_in_schema=False)
 def start(user: AnyUser, strategy: str = "") -> RedirectResponse:
     """Open the viewer at the next photograph, or at the list of studies if none is left."""
     app: DermCheckApp = app_instance()
-    image = _choose(app, NextRequest(strategy=strategy))
-    if image is None:
+    case = app.next_cases.choose(strategy)
+    if case.image is None:
         return RedirectResponse("/ohif/", 303)
-    header = app.store.header(image)
-    place = f"StudyInstanceUIDs={header.study_instance_uid}&image={image}"
+    header = app.store.header(case.image)
+    place = f"StudyInstanceUIDs={header.study_instance_uid}&image={case.image}"
+    if case.second_reading:
+        place += "&again=1"
     return RedirectResponse(f"{_PAGE}?{place}", 303)
 
 
@@ -205,15 +239,6 @@ def _is_training(app: DermCheckApp) -> bool:
     except NotFoundError:
         return False
     return True
-
-
-def _choose(app: DermCheckApp, wanted: NextRequest) -> str | None:
-    strategies = app.strategies()
-    name = wanted.strategy or next(iter(strategies))
-    if name not in strategies:
-        raise NotFoundError(f"There is no strategy {name!r}; the strategies are {', '.join(strategies)}.")
-    taken = app.worklist.taken(wanted.client)
-    return choose_next(strategies[name], {"strategy": name}, app.datastore(), wanted.skip, taken)
 
 
 def _outline(segments: list[LesionSegment], rows: int, columns: int) -> dict[str, Any]:

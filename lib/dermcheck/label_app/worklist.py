@@ -1,65 +1,118 @@
-"""Who works on which photograph in the browser, so that two clinicians do not do the same work unasked."""
+"""Who works on which photograph, so that no two clinicians are handed the same one."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from monailabel.interfaces.tasks.strategy import Strategy
+__all__ = ["Visit", "Worklist"]
 
-    from dermcheck.label_app.datastore import DermCheckDatastore
-
-__all__ = ["Visit", "Worklist", "choose_next"]
-
-_FORGOTTEN_AFTER_S: Final = 600.0
+_LEASE_S: Final = 600.0
 """Who has not been heard of for so long has gone for lunch."""
+_RESERVED_S: Final = 60.0
+"""Until a viewer that is being started opens its first photograph."""
+_OFFERS_KEPT_S: Final = 8 * 3600.0
+_MOST_OFFERS: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Somebody has a photograph open, or was handed it."""
+    """Somebody has a photograph open, or was handed it: a lease that ends unless it is renewed."""
 
     client: str
-    """Random id of a browser."""
+    """Random id of a browser, or who asks in 3D Slicer; empty for a viewer that is being started."""
     clinician: str
     since: float
     """Monotonic time in seconds."""
+    until: float
 
 
 class Worklist:
     """Remembers in memory who has which photograph; any thread may call it.
 
-    Only a courtesy: nobody is kept from anything, and both labels are stored.
+    Photographs that somebody has are not handed to others. Who opens one by its name is not kept from it:
+    both are told, and both labels are stored. After a restart the next sign of life brings the leases
+    back.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._visits: dict[str, dict[str, Visit]] = {}  # image -> client -> visit
+        self._offers: dict[str, dict[str, float]] = {}  # client -> image -> when it was handed out
 
-    def enter(self, image: str, client: str, clinician: str) -> list[tuple[Visit, float]]:
-        """Note a visit; return the others of this photograph, each with the seconds it has lasted."""
-        now = self._clock()
+    def hand_out(self, image: str, client: str, clinician: str, seconds: float = _LEASE_S) -> bool:
+        """Give a photograph to somebody unless another has it; returns whether they got it.
+
+        Parameters
+        ----------
+        client
+            Empty for a viewer that is being started: the photograph is kept for whoever opens it first.
+        seconds
+            Until others may have it, unless the lease is renewed by `enter`.
+        """
         with self._lock:
+            now = self._clock()
             self._forget(now)
             visits = self._visits.setdefault(image, {})
-            visits[client] = Visit(client, clinician, now)
+            if "" in visits or any(other != client for other in visits):
+                return False
+            until = now + (seconds if client else _RESERVED_S)
+            visits[client] = Visit(client, clinician, now, until)
+            return True
+
+    def enter(
+        self, image: str, client: str, clinician: str, seconds: float = _LEASE_S
+    ) -> list[tuple[Visit, float]]:
+        """Note that somebody has a photograph open, or still has: the lease begins or is renewed.
+
+        Returns
+        -------
+        list
+            The visits of others, each with the seconds it has lasted.
+        """
+        with self._lock:
+            now = self._clock()
+            self._forget(now)
+            visits = self._visits.setdefault(image, {})
+            visits.pop("", None)
+            before = visits.get(client)
+            visits[client] = Visit(client, clinician, before.since if before else now, now + seconds)
             return [(visit, now - visit.since) for visit in visits.values() if visit.client != client]
 
-    def leave(self, image: str, client: str) -> None:
-        """Forget a visit: the photograph is submitted."""
+    def renew(self, image: str, client: str, seconds: float = _LEASE_S) -> None:
+        """Prolong a lease, if there is one: its client has just done something with the photograph."""
         with self._lock:
-            self._visits.get(image, {}).pop(client, None)
+            now = self._clock()
+            self._forget(now)
+            if (visit := self._visits.get(image, {}).get(client)) is not None:
+                until = max(visit.until, now + seconds)
+                self._visits[image][client] = Visit(client, visit.clinician, visit.since, until)
+
+    def leave(self, image: str, client: str) -> None:
+        """Give a photograph back: it is submitted, or was left."""
+        with self._lock:
+            visits = self._visits.get(image, {})
+            visits.pop(client, None)
+            if not visits:
+                self._visits.pop(image, None)
+
+    def leave_all(self, client: str) -> None:
+        """Give everything back that a client has."""
+        with self._lock:
+            for image in [image for image, visits in self._visits.items() if client in visits]:
+                del self._visits[image][client]
+                if not self._visits[image]:
+                    del self._visits[image]
 
     def visits(self, image: str) -> list[Visit]:
         """Return who has a photograph open."""
         with self._lock:
             self._forget(self._clock())
-            return list(self._visits.get(image, {}).values())
+            return [visit for visit in self._visits.get(image, {}).values() if visit.client]
 
     def taken(self, client: str) -> frozenset[str]:
         """Return the photographs that others have."""
@@ -68,50 +121,35 @@ class Worklist:
             return frozenset(
                 image
                 for image, visits in self._visits.items()
-                if any(visit.client != client for visit in visits.values())
+                if "" in visits or any(other != client for other in visits)
             )
+
+    # ---- for viewers that do not remember what they were offered ----
+
+    def offered(self, client: str) -> frozenset[str]:
+        """Return what a client was offered in the last hours."""
+        with self._lock:
+            limit = self._clock() - _OFFERS_KEPT_S
+            return frozenset(image for image, when in self._offers.get(client, {}).items() if when > limit)
+
+    def note_offer(self, client: str, image: str) -> None:
+        """Remember that a client was offered a photograph, so that it is not the next one again."""
+        with self._lock:
+            offers = self._offers.setdefault(client, {})
+            offers.pop(image, None)
+            offers[image] = self._clock()
+            while len(offers) > _MOST_OFFERS:
+                del offers[next(iter(offers))]
+
+    def forget_offers(self, client: str) -> None:
+        """Begin a new round: everything has been offered once."""
+        with self._lock:
+            self._offers.pop(client, None)
 
     def _forget(self, now: float) -> None:
         for image, visits in list(self._visits.items()):
             for client, visit in list(visits.items()):
-                if now - visit.since > _FORGOTTEN_AFTER_S:
+                if visit.until <= now:
                     del visits[client]
             if not visits:
                 del self._visits[image]
-
-
-def choose_next(
-    strategy: Strategy,
-    request: dict[str, Any],
-    datastore: DermCheckDatastore,
-    skip: Iterable[str],
-    taken: Collection[str],
-) -> str | None:
-    """Let a strategy choose among the unlabelled photographs that are neither skipped nor taken.
-
-    Those that others have are chosen only if no further ones are left.
-    """
-    skip = frozenset(skip)
-    for left_out in (skip.union(taken), skip):
-        chosen = strategy(request, _WithoutSome(datastore, left_out))
-        if chosen and chosen.get("id"):
-            return str(chosen["id"])
-    return None
-
-
-class _WithoutSome:
-    """A datastore that keeps quiet about some unlabelled photographs."""
-
-    def __init__(self, datastore: DermCheckDatastore, left_out: frozenset[str]) -> None:
-        self._datastore = datastore
-        self._left_out = left_out
-
-    def get_unlabeled_images(
-        self, label_tag: str | None = None, labels: list[str] | None = None
-    ) -> list[str]:
-        """Return the others."""
-        found = self._datastore.get_unlabeled_images(label_tag, labels)
-        return [image for image in found if image not in self._left_out]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._datastore, name)

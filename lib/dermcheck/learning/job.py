@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dermcheck.datastore.locations import cache_root
 from dermcheck.errors import DermCheckError, StorageError
-from dermcheck.learning.material import gather
+from dermcheck.learning.courtesy import Courtesy
+from dermcheck.learning.history import CORRECTIONS_LEARNT
+from dermcheck.learning.learnt import FROM_CORRECTIONS, forget_older, note_learnt
+from dermcheck.learning.material import Material, gather
 from dermcheck.learning.place import one_training, progress_path, training_folder
 from dermcheck.registry.competition import compete
 from dermcheck.training.data import decode, identify
@@ -28,7 +31,6 @@ from dermcheck.training.training_state import CHECKPOINT_NAME
 if TYPE_CHECKING:
     from dermcheck.learning.order import TrainingOrder
     from dermcheck.registry import Registry
-    from dermcheck.training.data import DataSet
     from dermcheck.training.progress import ProgressListener
 
 __all__ = ["Outcome", "carry_out"]
@@ -93,8 +95,8 @@ def carry_out(
             *([listener] if listener else []),
         ]
         reporter = Reporter(Progress(task=order.task), listeners)
-        with _told(reporter), gather(order, bar=bar) as data_set:
-            outcome = _learn(order, data_set, registry, run, cache, reporter, bar)
+        with _told(reporter), gather(order, bar=bar) as material:
+            outcome = _learn(order, material, registry, run, cache, reporter, bar)
         reporter.update(phase="finished", version=outcome.version, answer=outcome.answer, seconds_left=None)
     return outcome
 
@@ -122,7 +124,7 @@ def _told(reporter: Reporter) -> Iterator[None]:
 
 def _learn(
     order: TrainingOrder,
-    data_set: DataSet,
+    material: Material,
     registry: Registry,
     run: Path | None,
     cache: Path | None,
@@ -134,9 +136,9 @@ def _learn(
     configuration = order.configuration(start[1] if start else None)
     side = max(configuration.schedule.sides)
     cache = cache or cache_root() / "training"
-    photographs = decode(data_set, side, cache, progress=bar)
-    own_folds = sources_with_folds(data_set)
-    data_set = identify(data_set, cache, progress=False)  # known from decoding, and as quick
+    photographs = decode(material.data_set, side, cache, progress=bar)
+    own_folds = sources_with_folds(material.data_set)
+    data_set = identify(material.data_set, cache, progress=False)  # known from decoding, and as quick
     identity = run_identity(configuration, photographs, start)
     if run is None:
         run = _default_run(order, training_folder(registry.folder), identity)
@@ -149,20 +151,25 @@ def _learn(
 
     choose = functools.partial(remembered_numerics, cache / "numerics.json", configuration.architecture)
     candidate = train(
-        configuration, photographs, start, run, pass_on, command=order.command, choose=choose, bar=bar
-    )
+        configuration, photographs, start, run, pass_on, command=order.command, choose=choose, bar=bar,
+        pause=Courtesy(registry.folder),
+    )  # fmt: skip
     reporter.update(phase="comparing")
+    if order.from_corrections:
+        note_learnt(registry.folder, order.task, photographs.fingerprint, material.labels)
     version, decision = compete(
         registry,
         candidate,
         data_set,
         own_folds=own_folds,
         parent=current.name if current else None,
-        configuration=configuration.to_json(),
+        configuration=configuration.to_json() | _learnt(order, material),
         data_fingerprint=photographs.fingerprint,
         who=order.who,
-        reason="trained from corrections" if order.from_corrections else "trained from scratch",
+        reason=_reason(order),
     )
+    if order.from_corrections:
+        forget_older(registry.folder, order.task, photographs.fingerprint)
     outcome = Outcome(
         version=version.name,
         promoted=decision.promoted,
@@ -172,6 +179,16 @@ def _learn(
     )
     _close(run, outcome)
     return outcome
+
+
+def _learnt(order: TrainingOrder, material: Material) -> dict[str, Any]:
+    """Say for the version's entry how many corrections it has learnt from."""
+    return {CORRECTIONS_LEARNT: len(material.labels)} if order.from_corrections else {}
+
+
+def _reason(order: TrainingOrder) -> str:
+    reason = FROM_CORRECTIONS if order.from_corrections else "trained from scratch"
+    return f"{reason}, {order.occasion}" if order.occasion else reason
 
 
 def _default_run(order: TrainingOrder, folder: Path, identity: str) -> Path:

@@ -6,9 +6,11 @@ import functools
 import operator
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dermcheck.datastore import StudyStore
+from dermcheck.learning.learnt import LEAST_CORRECTIONS, corrections
 from dermcheck.training.data import DataError, DataSet, open_corrections, open_data_set
 from dermcheck.training.data.corrections import CORRECTIONS
 
@@ -16,18 +18,23 @@ if TYPE_CHECKING:
     from dermcheck.learning.order import TrainingOrder
     from dermcheck.networks.cards import Task
 
-__all__ = ["LEAST_CORRECTIONS", "gather"]
-
-LEAST_CORRECTIONS: Final = 20
-"""Of fewer, hardly one in each of folds 8 and 9 is left that the model is not fitted to, and the others
-are soon known by heart."""
+__all__ = ["Material", "gather"]
 
 _TEACHES: Final[dict[Task, str]] = {"classification": "a diagnosis", "segmentation": "an outline"}
 
 
+@dataclass(frozen=True)
+class Material:
+    """All that an order names, joined."""
+
+    data_set: DataSet
+    labels: frozenset[str]
+    """SOPInstanceUIDs of the corrections that count, also of those that cannot teach."""
+
+
 @contextmanager
-def gather(order: TrainingOrder, *, bar: bool = True) -> Iterator[DataSet]:
-    """Open all that an order names, joined; the photographs can be read while the block runs.
+def gather(order: TrainingOrder, *, bar: bool = True) -> Iterator[Material]:
+    """Open all that an order names; the photographs can be read while the block runs.
 
     Raises
     ------
@@ -38,13 +45,15 @@ def gather(order: TrainingOrder, *, bar: bool = True) -> Iterator[DataSet]:
     """
     with ExitStack() as opened:
         data_sets = [open_data_set(folder) for folder in (*order.data, *order.reference_data)]
+        labels: frozenset[str] = frozenset()
         if order.studies:
             store = opened.enter_context(StudyStore.open(order.studies, watch=False))
+            labels = frozenset(label.sop_instance_uid for label in corrections(store).values())
             data_sets.append(open_corrections(store, progress=bar))
         joined = functools.reduce(operator.add, data_sets)
         if order.from_corrections:
             _check_corrections(joined, order.task)
-        yield joined
+        yield Material(joined, labels)
 
 
 def _check_corrections(data_set: DataSet, task: Task) -> None:

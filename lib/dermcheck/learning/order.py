@@ -48,6 +48,8 @@ class TrainingOrder:
     """For the model's card."""
     who: str = ""
     """For the registry's log."""
+    occasion: str = ""
+    """Why just now, for the registry's log; empty where a person asked."""
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself.

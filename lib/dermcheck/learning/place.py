@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from filelock import FileLock, Timeout
 
 from dermcheck.errors import DermCheckError, StorageError
-from dermcheck.networks.cards import Task
 from dermcheck.training.progress import Progress, read_progress
+
+if TYPE_CHECKING:
+    from dermcheck.networks.cards import Task
 
 __all__ = [
     "TrainingRunsError",

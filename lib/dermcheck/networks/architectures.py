@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from monai.networks.nets.densenet import DenseNet121
-from monai.networks.nets.unet import UNet
 from torch import nn
 
 from dermcheck.errors import ModelError
@@ -28,11 +26,15 @@ __all__ = [
 
 def build_densenet121() -> nn.Module:
     """MONAI's DenseNet121: (N, 3, H, W) in [-1, 1] to (N, 7) logits. Its head is `class_layers.out`."""
+    from monai.networks.nets.densenet import DenseNet121  # importing MONAI takes seconds
+
     return DenseNet121(spatial_dims=2, in_channels=3, out_channels=len(CLASSES))
 
 
 def build_unet() -> nn.Module:
     """MONAI's UNet: (N, 3, H, W) in [-1, 1], H and W multiples of 16, to (N, 1, H, W) logits."""
+    from monai.networks.nets.unet import UNet
+
     return UNet(
         spatial_dims=2,
         in_channels=3,

@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -26,7 +27,15 @@ from dermcheck.networks.architectures import build_network
 from dermcheck.networks.cards import ModelCard
 from dermcheck.networks.photograph_probe import PROBE_PREFIX, PhotographProbe, attach_probe, probe_of
 
-__all__ = ["CARD_NAME", "REFERENCE_MODELS", "WEIGHTS_NAME", "load_model", "read_card", "save_model"]
+__all__ = [
+    "CARD_NAME",
+    "REFERENCE_MODELS",
+    "WEIGHTS_NAME",
+    "StoredModel",
+    "load_model",
+    "read_card",
+    "save_model",
+]
 
 CARD_NAME: Final = "card.json"
 WEIGHTS_NAME: Final = "weights.safetensors"
@@ -77,6 +86,71 @@ def save_model(folder: Path, network: nn.Module, card: ModelCard) -> ModelCard:
     return card
 
 
+class StoredModel:
+    """A model's files, read and found to be what its card says; the network is built when asked for.
+
+    Whoever runs an exported form of the network needs the card and the probe, and saves the second that
+    building takes. Any number of threads may use one at the same time.
+
+    Parameters
+    ----------
+    folder
+        With card and weights.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing or unreadable, or the hash differs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.card = read_card(folder)
+        self._folder = Path(folder)
+        path = self._folder / WEIGHTS_NAME
+        content = _read(path, "weights")
+        found = hashlib.sha256(content).hexdigest()
+        if found != self.card.sha256:
+            raise ModelError(
+                f"{path}: the SHA-256 of the weights is {found}, but the card says "
+                f"{self.card.sha256 or 'nothing'}. The file is damaged or was exchanged: install the model "
+                "again."
+            )
+        try:
+            weights = safetensors.torch.load(content)
+        except SafetensorError as error:
+            raise ModelError(
+                f"{path}: this is not a safetensors file ({error}). Install the model again."
+            ) from error
+        self.probe = _take_probe(weights, self.card, path)
+        """The classifier's, if its card has a `photograph_check`."""
+        self._weights = weights
+        self._network: nn.Module | None = None
+        self._building = threading.Lock()
+
+    def network(self) -> nn.Module:
+        """Return the network: float32, evaluation mode, channels-last memory; always the same object.
+
+        Raises
+        ------
+        ModelError
+            If the weights are not exactly those of the architecture.
+        """
+        with self._building:
+            if self._network is None:
+                self._network = self._build()
+            return self._network
+
+    def _build(self) -> nn.Module:
+        network = _network_of(self.card, self._folder)
+        single = {name: _to_single(tensor) for name, tensor in self._weights.items()}
+        problem = f"{self._folder / WEIGHTS_NAME} does not hold a {self.card.architecture}"
+        _check_same_tensors(network.state_dict(), single, problem)
+        network.load_state_dict(single, strict=True)
+        attach_probe(network, self.probe)
+        network.eval()
+        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
 def load_model(folder: Path) -> tuple[nn.Module, ModelCard]:
     """Load a model for prediction: float32, evaluation mode, channels-last memory.
 
@@ -86,29 +160,8 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelCard]:
         If a file is missing or unreadable, the hash differs, or the weights are not exactly those
         of the architecture.
     """
-    card = read_card(folder)
-    path = Path(folder) / WEIGHTS_NAME
-    content = _read(path, "weights")
-    found = hashlib.sha256(content).hexdigest()
-    if found != card.sha256:
-        raise ModelError(
-            f"{path}: the SHA-256 of the weights is {found}, but the card says {card.sha256 or 'nothing'}. "
-            "The file is damaged or was exchanged: install the model again."
-        )
-    try:
-        weights = safetensors.torch.load(content)
-    except SafetensorError as error:
-        raise ModelError(
-            f"{path}: this is not a safetensors file ({error}). Install the model again."
-        ) from error
-    network = _network_of(card, folder)
-    single = {name: _to_single(tensor) for name, tensor in weights.items()}
-    probe = _take_probe(single, card, path)
-    _check_same_tensors(network.state_dict(), single, f"{path} does not hold a {card.architecture}")
-    network.load_state_dict(single, strict=True)
-    attach_probe(network, probe)
-    network.eval()
-    return network.to(memory_format=torch.channels_last), card  # type: ignore[call-overload]
+    model = StoredModel(folder)
+    return model.network(), model.card
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -166,7 +219,7 @@ def _take_probe(weights: dict[str, Tensor], card: ModelCard, path: Path) -> Phot
             f"{path}: the photograph_check has shapes {tuple(weight.shape)} and {tuple(bias.shape)}, "
             "expected one row of weights and a number. Install the model again."
         )
-    return PhotographProbe(weight, bias)
+    return PhotographProbe(weight.float(), bias.float())
 
 
 def _to_half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

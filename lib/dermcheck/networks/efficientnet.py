@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from monai.networks.blocks.encoder import BaseEncoder
-from monai.networks.nets.flexible_unet import FLEXUNET_BACKBONE, FlexibleUNet
 from torch import Tensor, nn
 
 from dermcheck.lesions import CLASSES
@@ -79,7 +77,7 @@ class _InvertedResidual(nn.Module):
         return values + result if self._adds_input else result
 
 
-class EfficientNetLite0Encoder(nn.Module, BaseEncoder):
+class EfficientNetLite0Encoder(nn.Module):
     """Feature maps at five resolutions.
 
     Parameters
@@ -154,8 +152,11 @@ def build_efficientnet_lite0() -> nn.Module:
 
 def build_efficientnet_lite0_unet() -> nn.Module:
     """U-Net (Ronneberger et al. 2015) whose encoder is EfficientNet-Lite0; 3.6 million parameters."""
+    from monai.networks.blocks.encoder import BaseEncoder  # importing MONAI takes seconds
+    from monai.networks.nets.flexible_unet import FLEXUNET_BACKBONE, FlexibleUNet
+
     if _ENCODER_NAME not in FLEXUNET_BACKBONE.register_dict:
-        FLEXUNET_BACKBONE.register_class(EfficientNetLite0Encoder)
+        FLEXUNET_BACKBONE.register_class(type("_Encoder", (EfficientNetLite0Encoder, BaseEncoder), {}))
     network: nn.Module = FlexibleUNet(
         in_channels=3,
         out_channels=1,

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from dermcheck.errors import ModelError
 from dermcheck.inference.predictor import Predictor
 from dermcheck.inference.priors import clinic_prior
-from dermcheck.networks.cards import ModelCard, Task
+from dermcheck.networks.cards import Task
+from dermcheck.networks.checkpoint import StoredModel
 from dermcheck.registry.registry import Registry
 from dermcheck.registry.versions import ModelVersion
-
-if TYPE_CHECKING:
-    from torch import nn
 
 __all__ = ["Serving", "load_serving"]
 
 _TASKS: Final[tuple[Task, Task]] = ("classification", "segmentation")
 
-_Loaded: TypeAlias = "tuple[ModelVersion, tuple[nn.Module, ModelCard]]"
+_Loaded: TypeAlias = tuple[ModelVersion, StoredModel]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +27,7 @@ class Serving:
 
     predictor: Predictor
     loaded: Mapping[Task, _Loaded]
-    """Which version of each task, and its network and card."""
+    """Which version of each task, and its files as they were read."""
     problems: tuple[str, ...] = ()
     """Sentences: which version should be in use, but is damaged, and which one answers instead."""
 
@@ -75,7 +73,7 @@ def _load_best(registry: Registry, task: Task, previous: Serving | None) -> tupl
             answering: _Loaded = previous.loaded[task]
         else:
             try:
-                answering = (version, version.load())
+                answering = (version, version.open())
             except ModelError as error:
                 problems.append(f"{version.name} cannot be used for {task}: {error}")
                 continue

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dermcheck.errors import ModelError, StorageError
 from dermcheck.networks.cards import ModelCard, Task
-from dermcheck.networks.checkpoint import CARD_NAME, REFERENCE_MODELS, WEIGHTS_NAME, load_model, read_card
+from dermcheck.networks.checkpoint import CARD_NAME, REFERENCE_MODELS, WEIGHTS_NAME, StoredModel, read_card
 from dermcheck.registry.private_files import write_folder
 
 if TYPE_CHECKING:
@@ -86,8 +86,19 @@ class ModelVersion:
         ModelError
             If a file is missing, damaged, or not the one that was submitted.
         """
+        model = self.open()
+        return model.network(), model.card
+
+    def open(self) -> StoredModel:
+        """Read and check its files; the network is built when it is asked for, which takes a second.
+
+        Raises
+        ------
+        ModelError
+            If a file is missing, damaged, or not the one that was submitted.
+        """
         self.read_card()
-        return load_model(self.folder)  # checks the weights against the card
+        return StoredModel(self.folder)  # checks the weights against the card
 
     def verify(self) -> None:
         """Check every file by its hash, without loading the model.

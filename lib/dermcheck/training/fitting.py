@@ -24,7 +24,7 @@ from dermcheck.errors import DermCheckError, StorageError
 from dermcheck.training.configuration import Schedule
 from dermcheck.training.numerics import Numerics, fastest_numerics
 from dermcheck.training.progress import Reporter
-from dermcheck.training.stopping import StopRequest, TrainingStopped, stop_signals
+from dermcheck.training.stopping import Pause, StopRequest, TrainingStopped, stop_signals
 from dermcheck.training.training_state import CHECKPOINT_NAME, Grow, TrainingError, TrainingState
 
 __all__ = ["Batch", "Lesson", "Rows", "Schedule", "TrainingError", "TrainingStopped", "fit", "writing"]
@@ -97,6 +97,7 @@ def fit(
     reporter: Reporter | None = None,
     checkpoint_minutes: float = 3.0,
     bar: bool = True,
+    pause: Pause | None = None,
 ) -> nn.Module:
     """Train `network` and return the network to publish, in evaluation mode.
 
@@ -113,6 +114,8 @@ def fit(
         Measured at each start by default, so that a run may go on on another machine.
     identity
         Of data and other settings, see `TrainingState`.
+    pause
+        Called before each step; see `StopRequest`.
 
     Raises
     ------
@@ -127,7 +130,7 @@ def fit(
         run.mkdir(parents=True, exist_ok=True)
     numerics = numerics or fastest_numerics(network, schedule.sides[0], schedule.batch)
     state = TrainingState(network, schedule, run / CHECKPOINT_NAME, numerics, identity, grow)
-    with stop_signals() as stop:
+    with stop_signals(pause) as stop:
         session = _Session(state, lesson, run, numerics, stop, reporter, checkpoint_minutes)
         with session.progress_bar(shown=bar):
             while not state.finished:
@@ -256,9 +259,11 @@ class _Session:
             self._report()
 
     def _check_stop(self) -> None:
-        if self.stop.is_set:
+        try:
+            self.stop.check()
+        except TrainingStopped:
             self._save()
-        self.stop.check()
+            raise
 
     def _save(self) -> None:
         self.state.save()

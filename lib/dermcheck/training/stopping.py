@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Final
+from typing import Final, TypeAlias
 
-__all__ = ["StopRequest", "TrainingStopped", "stop_signals"]
+__all__ = ["Pause", "StopRequest", "TrainingStopped", "stop_signals"]
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -22,30 +22,48 @@ class TrainingStopped(KeyboardInterrupt):
 
 
 class StopRequest:
-    """Whether somebody asked for the end; looked at between steps."""
+    """Whether somebody asked for the end; looked at between steps.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    pause
+        Waits while others need the processor more; returns at once when the end is asked for.
+    """
+
+    def __init__(self, pause: Pause | None = None) -> None:
         self.is_set = False
+        self._pause = pause
 
     def check(self) -> None:
-        """End here if asked to.
+        """Give way, and end here if asked to.
 
         Raises
         ------
         TrainingStopped
             If so.
         """
+        if self._pause is not None:
+            self._pause(self)
         if self.is_set:
             raise TrainingStopped
 
 
+Pause: TypeAlias = Callable[[StopRequest], None]
+"""Called between two steps."""
+
+
 @contextlib.contextmanager
-def stop_signals() -> Iterator[StopRequest]:
+def stop_signals(pause: Pause | None = None) -> Iterator[StopRequest]:
     """Take Ctrl-C and SIGTERM as requests while the block runs; a second one ends at once.
 
     Only the main thread receives signals; elsewhere nothing is changed.
+
+    Parameters
+    ----------
+    pause
+        See `StopRequest`.
     """
-    request = StopRequest()
+    request = StopRequest(pause)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return

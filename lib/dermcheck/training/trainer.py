@@ -34,6 +34,7 @@ from dermcheck.training.freezing import freeze
 from dermcheck.training.numerics import Numerics, fastest_numerics
 from dermcheck.training.progress import PROGRESS_NAME, Progress, ProgressFile, ProgressListener, Reporter
 from dermcheck.training.segmentation import SegmentationLesson
+from dermcheck.training.stopping import Pause
 from dermcheck.training.training_state import Grow
 
 __all__ = ["CANDIDATE_NAME", "run_identity", "train"]
@@ -66,6 +67,7 @@ def train(
     command: str = "dermcheck train",
     choose: ChooseNumerics = fastest_numerics,
     bar: bool = True,
+    pause: Pause | None = None,
 ) -> Path:
     """Train, calibrate and save a candidate. Stopped or killed, the same call goes on where it was.
 
@@ -86,6 +88,8 @@ def train(
         Gives device and number format for network, side and batch.
     bar
         Whether to show the steps.
+    pause
+        Called before each step; see `StopRequest`.
 
     Returns
     -------
@@ -114,7 +118,7 @@ def train(
         write_split(photographs, run / _SPLIT_NAME)
         (run / _CONFIGURATION_NAME).write_text(json.dumps(configuration.to_json(), indent=2) + "\n")
     identity = run_identity(configuration, photographs, start)
-    trained = _fit(network, card, configuration, photographs, run, identity, reporter, choose, bar)
+    trained = _fit(network, card, configuration, photographs, run, identity, reporter, choose, bar, pause)
     reporter.update(phase="calibrating", seconds_left=None)
     if (count := _dendrites(trained, card.architecture)) and configuration.dendrites is not None:
         card = replace(card, dendrites=count, dendrites_on=configuration.dendrites.where)
@@ -137,6 +141,7 @@ def _fit(
     reporter: Reporter,
     choose: ChooseNumerics,
     bar: bool,
+    pause: Pause | None,
 ) -> nn.Module:
     schedule, settings = configuration.schedule, configuration.dendrites
     freeze(network, card.architecture, configuration.layers)
@@ -159,7 +164,7 @@ def _fit(
     try:
         trained = fit(
             network, schedule, lesson, run, grow=grows, numerics=numerics, identity=identity,
-            reporter=reporter, bar=bar,
+            reporter=reporter, bar=bar, pause=pause,
         )  # fmt: skip
     finally:
         for growth in growing:

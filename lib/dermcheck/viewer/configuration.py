@@ -50,7 +50,7 @@ def _data_source() -> dict[str, Any]:
             "friendlyName": "DermCheck",
             "name": "dermcheck",
             "wadoUriRoot": "/dicom-web",
-            "qidoRoot": "/dicom-web",
+            "qidoRoot": "/viewer/dicom-web",  # its list shows studies with photographs alone
             "wadoRoot": "/dicom-web",
             "qidoSupportsIncludeField": False,
             "supportsReject": False,

@@ -64,6 +64,7 @@ def attach_viewer(server: FastAPI) -> None:
 
     Also where no viewer can be shown the server serves everything else; the page then says why.
     """
+    from dermcheck.label_app.dicomweb_routes import viewer_router
     from dermcheck.label_app.viewer_routes import router
 
     if getattr(server.state, "has_viewer", False):
@@ -72,6 +73,7 @@ def attach_viewer(server: FastAPI) -> None:
     checked = _CheckedBundle()
     stock = list(server.router.routes)
     server.include_router(router)
+    server.include_router(viewer_router)
     ours = server.router.routes[len(stock) :]
     files = [
         Mount("/viewer/static", _Files(directory=_STATIC)),

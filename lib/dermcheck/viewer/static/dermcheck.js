@@ -27,6 +27,7 @@ function enter(managers) {
 function leave() {
   open.stops.forEach(stop => stop());
   open.workplace.stop();
+  open.panel.stop();
   open.viewer.stop();
   open = null;
 }

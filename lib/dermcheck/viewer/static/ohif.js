@@ -23,12 +23,14 @@ const TOOLS = ['WindowLevel', 'Pan', 'Zoom', 'Capture'];
 /** What the two builds want to be told differently. */
 const BUILD = {
   'ohif-3.10': {
+    exports: false, // its own export refuses photographs
     setToolbar(service) {
       service.clearButtonSection('primary'); // what follows adds to what the stock mode put there
       service.createButtonSection('primary', TOOLS);
     },
   },
   'ohif-3.13': {
+    exports: true,
     setToolbar(service) {
       // The buttons within the viewport are for CT and MR, or leave the queue of photographs.
       Object.keys(service.state.buttonSections).forEach(section => service.clearButtonSection(section));
@@ -117,8 +119,9 @@ export const photographHandler = ({ extensionManager }) => [{
 }];
 
 /**
- * Whether OHIF shows a photograph as it is. It shows palettes' indices as if they were grey values, and of
- * several frames the first, while a diagnosis may rest on another: such photographs are not shown at all.
+ * Whether OHIF shows a photograph as it is. Of several frames it shows the first, while a diagnosis may rest on
+ * another; and palettes' indices as if they were grey values, which the server turns into RGB before. Such
+ * photographs are not shown at all.
  */
 const isShownRightly = ({ PhotometricInterpretation, NumberOfFrames }) =>
   PhotometricInterpretation !== 'PALETTE COLOR' && Number(NumberOfFrames || 1) === 1;
@@ -171,6 +174,8 @@ export class Viewer {
     // OHIF offers to play photographs of some modalities (OT) as films.
     this.services.cineService.setIsCineEnabled(false);
     this.services.cineService.setIsCineEnabled = () => {};
+    // OHIF remembers which label map a photograph had, and fails on one that was taken away since.
+    this.services.cornerstoneViewportService._setSegmentationPresentation = () => {};
     // Else the brush paints nothing, without a word, on a label map that was not made by its own menu.
     const { segmentationService } = this.services;
     this.#subscribe(segmentationService, 'SEGMENTATION_REPRESENTATION_MODIFIED', ({ segmentationId }) => {
@@ -265,8 +270,8 @@ export class Viewer {
   }
 
   /** Let the page's address open a photograph again. */
-  remember(study, image) {
-    const query = new URLSearchParams({ StudyInstanceUIDs: study, image });
+  remember(study, image, again = false) {
+    const query = new URLSearchParams({ StudyInstanceUIDs: study, image, ...(again && { again: 1 }) });
     window.history.replaceState(window.history.state, '', `${window.location.pathname}?${query}`);
   }
 
@@ -288,7 +293,7 @@ export class Viewer {
         type: 'Labelmap',
         data: { imageIds: [derived.imageId], referencedImageIds: [photograph.imageId] },
       },
-      config: { label: ID, segments: segmentsFor(colours.length) },
+      config: { label: 'DermCheck', segments: segmentsFor(colours.length) },
     });
     const scalars = cache.getImage(derived.imageId).voxelManager.getScalarData();
     if (values) scalars.set(values);
@@ -322,6 +327,27 @@ export class Viewer {
       if (!known[value]) segmentationService.addSegment(this.outline.id, { segmentIndex: value, label: `${value}` });
       segmentationService.setSegmentColor(this.viewportId, this.outline.id, value, [...colour, 255]);
     });
+  }
+
+  /** Whether OHIF can store what is laid over a photograph by its own means. */
+  get exports() {
+    return BUILD.exports;
+  }
+
+  /**
+   * Store the label map by OHIF's own export, which asks for a description; returns whether it was stored.
+   *
+   * Segments are called `names` (of value 1, 2, …): that is all that the export tells of a diagnosis.
+   */
+  async export(names) {
+    const { segmentationService } = this.services;
+    const { segments } = segmentationService.getSegmentation(this.outline.id);
+    names.forEach((name, index) => {
+      if (segments[index + 1]) segmentationService.setSegmentLabel(this.outline.id, index + 1, name);
+    });
+    const [dataSource] = this.extensions.getActiveDataSource();
+    const stored = await this.commands.run('storeSegmentation', { segmentationId: this.outline.id, dataSource }, 'SEGMENTATION');
+    return Boolean(stored);
   }
 
   /** Choose the lesion that the brush paints. */

@@ -3,7 +3,8 @@ import { preferences } from './drafts.js';
 import { keyTable } from './keys.js';
 import { pause, text } from './ohif.js';
 import * as server from './server.js';
-import { diagnosisName, language, say } from './texts.js';
+import { diagnosisName, language, say, strategyName } from './texts.js';
+import { THEMES, chooseTheme, chosenTheme, onThemeChange, theme } from './theme.js';
 
 const STYLE = new URL('./panel.css', import.meta.url);
 
@@ -38,9 +39,15 @@ export class Panel {
     this.helpIsOpen = false;
     this.training = null;
     work.onChange(() => this.draw());
+    this.stopTheme = onThemeChange(() => this.draw());
     if (!document.querySelector(`link[href="${STYLE}"]`)) {
       document.head.append(element('link', { rel: 'stylesheet', href: STYLE }));
     }
+  }
+
+  stop() {
+    this.stopTheme();
+    this.help?.remove();
   }
 
   /** OHIF has made room for the panel. */
@@ -56,7 +63,7 @@ export class Panel {
       options: this.#options(),
       training: this.#trainingPart(),
     };
-    this.root = element('div', { id: 'dermcheck', lang: language },
+    this.root = element('div', { id: 'dermcheck', lang: language, 'data-theme': theme() },
       element('header', {}, element('strong', {}, 'DermCheck'), element('span', { title: say('noticeLong') }, say('notice'))),
       this.parts.patient, this.parts.answer, this.parts.tools, this.parts.visit, this.parts.options, this.parts.training,
       element('footer', {}, button(say('help'), () => this.toggleHelp(), { class: 'link' }),
@@ -83,6 +90,7 @@ export class Panel {
       this.#fill(notices, this.#notices());
       this.#strategies();
       const { current } = this.work;
+      this.root.dataset.theme = theme();
       this.root.dataset.image = current?.image ?? '';
       this.root.dataset.state = !current?.history ? 'opening' : current.predicting ? 'predicting' : 'ready';
     });
@@ -106,6 +114,7 @@ export class Panel {
       lines.push(element('div', {}, [text(photograph.PatientID), text(photograph.PatientSex), born && `* ${born}`].filter(Boolean).join(' · ')));
       lines.push(element('div', {}, [taken, known?.site, known?.laterality, known?.lesion].filter(Boolean).join(' · ')));
     }
+    if (current?.reason) lines.push(element('p', { class: 'reason', 'data-name': 'reason' }, element('b', {}, say('why')), ` ${current.reason}`));
     if (queue) {
       lines.push(element('div', { class: 'queue' },
         element('progress', { max: queue.total || 1, value: queue.done, 'aria-hidden': 'true' }),
@@ -125,6 +134,7 @@ export class Panel {
     });
     return [
       element('h2', {}, say('diagnosis'), this.#lesions()),
+      current?.again ? element('p', { class: 'caution' }, say('secondReading')) : null,
       this.#cautions(params),
       element('div', { role: 'radiogroup', 'aria-label': say('diagnosis') }, rows, none),
       params
@@ -200,7 +210,8 @@ export class Panel {
         button(say('undo'), () => this.work.undo(), { title: `${say('control')}+Z`, 'data-name': 'undo', disabled: disabled || !current.history.done.length }),
         button(say('redo'), () => this.work.redo(), { title: `${say('control')}+Y`, 'data-name': 'redo', disabled: disabled || !current.history.undone.length }),
         button(say('clear'), () => this.work.clear(), { 'data-name': 'clear', disabled }),
-        button(current?.visible === false ? say('show') : say('hide'), () => this.work.toggleOutline(), { title: 'O', 'data-name': 'hide', disabled })),
+        button(current?.visible === false ? say('show') : say('hide'), () => this.work.toggleOutline(), { title: 'O', 'data-name': 'hide', disabled }),
+        this.work.viewer.exports && button(say('exportName'), () => this.work.export(), { title: say('exportLong'), 'data-name': 'export', disabled })),
       element('label', { class: 'size' }, element('span', {}, say('size', brush)), size),
     ];
   }
@@ -282,15 +293,24 @@ export class Panel {
       },
     });
     this.strategyChoice = element('select', {
+      'data-name': 'strategy',
       onchange: event => {
         this.work.strategy = event.target.value;
       },
     });
     this.name = name;
+    const themes = element('select', {
+      'data-name': 'theme',
+      onchange: event => {
+        chooseTheme(event.target.value);
+        this.draw();
+      },
+    }, THEMES.map(one => element('option', { value: one, selected: one === chosenTheme() }, say('themes')[one])));
     return element('section', {},
       element('label', { class: 'field' }, element('span', {}, say('you')), name),
       element('label', { class: 'check' }, this.byItself, say('byItself')),
-      element('label', { class: 'field', hidden: true }, element('span', {}, say('strategy')), this.strategyChoice));
+      element('label', { class: 'field', hidden: true }, element('span', {}, say('strategy')), this.strategyChoice),
+      element('label', { class: 'field' }, element('span', {}, say('theme')), themes));
   }
 
   #strategies() {
@@ -301,8 +321,11 @@ export class Panel {
       this.name.disabled = true;
     }
     if (this.strategyChoice.options.length === names.length) return;
-    this.strategyChoice.replaceChildren(...names.map(name => element('option', { value: name }, strategies[name] || name)));
-    this.strategyChoice.value = preferences.get('strategy', names[0] ?? '');
+    this.strategyChoice.replaceChildren(...names.map(name => {
+      const title = strategies[name] || name;
+      return element('option', { value: name, title }, strategyName(name) ?? title);
+    }));
+    this.strategyChoice.value = this.work.strategy || names[0];
     this.strategyChoice.parentElement.hidden = names.length < 2;
   }
 
@@ -351,7 +374,7 @@ export class Panel {
       this.help?.remove();
       return;
     }
-    this.help = element('div', { id: 'dermcheck-help', role: 'dialog', 'aria-modal': 'true', 'aria-label': say('help'), lang: language },
+    this.help = element('div', { id: 'dermcheck-help', role: 'dialog', 'aria-modal': 'true', 'aria-label': say('help'), lang: language, 'data-theme': theme() },
       element('div', {},
         element('h2', {}, say('help')),
         element('table', {}, keyTable().map(([key, meaning]) => element('tr', {}, element('th', { scope: 'row' }, element('kbd', {}, key)), element('td', {}, meaning)))),

@@ -56,6 +56,12 @@ export const photograph = (image, who) => get(`/viewer/photographs/${image}?${ne
 export const predict = image => patiently(() => post(`/viewer/predictions/${image}`));
 export const submit = (submission, client) => post(`/viewer/submissions?${new URLSearchParams({ client })}`, submission);
 export const next = wanted => post('/viewer/next', wanted);
+export const keep = (images, client, clinician) => post('/viewer/leases', { images, client, clinician });
+/** Also while the page is left: nobody waits for the answer. */
+export const giveBack = (images, client) =>
+  fetch(`/viewer/leases?${new URLSearchParams([['client', client], ...images.map(image => ['image', image])])}`, {
+    method: 'DELETE', keepalive: true,
+  }).catch(() => {}); // the server forgets them by itself after some minutes
 export const queue = clinician => get(`/viewer/queue?${new URLSearchParams({ clinician })}`);
 export const training = () => get('/viewer/training');
 export const train = model => post(`/train/${model}`);

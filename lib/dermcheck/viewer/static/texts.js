@@ -9,7 +9,7 @@ const TEXTS = {
     otherSize: 'The stored outline has another size than the photograph and cannot be shown.',
     notShown: why => `The photograph cannot be shown (${why}). Go on with the next one.`,
     notGiven: 'The server did not give the photograph. Its log says why.',
-    notInStudy: 'This photograph is not in its study any more, or the viewer cannot show its kind (palette colours, several frames).',
+    notInStudy: 'This photograph is not in its study any more, or the viewer cannot show its kind (several frames).',
     restored: 'Your correction that was not submitted yet is back.',
     visitors: (who, minutes) => `Also open at: ${who} (since ${minutes} min). All corrections would be kept.`,
     somebody: 'Somebody',
@@ -67,6 +67,14 @@ const TEXTS = {
     you: 'Your name',
     byItself: 'Predict when a photograph opens',
     strategy: 'Next photograph',
+    why: 'Why this one:',
+    secondReading: 'A second reading: judge anew. The stored answer is not shown, and the model is asked only by P.',
+    theme: 'Appearance',
+    themes: { system: 'as the system', light: 'light', dark: 'dark' },
+    exportName: 'Export (OHIF)',
+    exportLong: 'OHIF’s own export: stores the outline as a DICOM Segmentation, without your name',
+    exported: 'Stored by OHIF’s export. It counts as a correction.',
+    exportEmpty: 'There is no outline to export.',
     training: 'Training',
     train: 'Train',
     noTrainers: 'No model can be trained here.',
@@ -92,7 +100,7 @@ const TEXTS = {
     otherSize: 'Der gespeicherte Umriss hat eine andere Größe als das Foto und lässt sich nicht zeigen.',
     notShown: why => `Das Foto lässt sich nicht zeigen (${why}). Weiter mit dem nächsten.`,
     notGiven: 'Der Server hat das Foto nicht gegeben. Sein Protokoll sagt, warum.',
-    notInStudy: 'Dieses Foto ist nicht mehr in seiner Studie, oder der Viewer kann seine Art nicht zeigen (Palettenfarben, mehrere Bilder).',
+    notInStudy: 'Dieses Foto ist nicht mehr in seiner Studie, oder der Viewer kann seine Art nicht zeigen (mehrere Bilder).',
     restored: 'Ihre noch nicht abgeschickte Korrektur ist wieder da.',
     visitors: (who, minutes) => `Auch offen bei: ${who} (seit ${minutes} min). Alle Korrekturen würden behalten.`,
     somebody: 'Jemand',
@@ -150,6 +158,14 @@ const TEXTS = {
     you: 'Ihr Name',
     byItself: 'Beim Öffnen vorhersagen',
     strategy: 'Nächstes Foto',
+    why: 'Warum dieses:',
+    secondReading: 'Zweite Beurteilung: bitte neu urteilen. Die gespeicherte Antwort wird nicht gezeigt, das Modell nur mit P gefragt.',
+    theme: 'Darstellung',
+    themes: { system: 'wie das System', light: 'hell', dark: 'dunkel' },
+    exportName: 'Export (OHIF)',
+    exportLong: 'Der eigene Export von OHIF: speichert den Umriss als DICOM-Segmentierung, ohne Ihren Namen',
+    exported: 'Vom Export von OHIF gespeichert. Es zählt als Korrektur.',
+    exportEmpty: 'Es gibt keinen Umriss zum Exportieren.',
     training: 'Training',
     train: 'Trainieren',
     noTrainers: 'Hier lässt sich kein Modell trainieren.',
@@ -181,6 +197,18 @@ const DIAGNOSES = {
   },
 };
 
+/** Short names of the strategies; others are called by what the server says of them. */
+const STRATEGIES = {
+  en: {
+    random: 'at random', uncertain: 'where the model is unsure', diverse: 'unlike those labelled',
+    hybrid: 'the most instructive', follow_up: 'changed since the last visit', second_reading: 'doubtful labels again',
+  },
+  de: {
+    random: 'zufällig', uncertain: 'wo das Modell unsicher ist', diverse: 'anders als die beurteilten',
+    hybrid: 'am lehrreichsten', follow_up: 'seit dem letzten Besuch verändert', second_reading: 'zweifelhafte noch einmal',
+  },
+};
+
 export const language = (navigator.language || 'en').toLowerCase().startsWith('de') ? 'de' : 'en';
 
 /** Return a text; the rest are its parts. */
@@ -190,3 +218,5 @@ export function say(name, ...parts) {
 }
 
 export const diagnosisName = ({ name, meaning }) => DIAGNOSES[language]?.[name] ?? meaning;
+
+export const strategyName = name => STRATEGIES[language][name];

@@ -4,6 +4,7 @@
  * All that is known of a photograph is in `current`, which is replaced when another one appears: an answer
  * that arrives late for another photograph finds its own `current` gone and is dropped.
  */
+import { Attention } from './attention.js';
 import { drafts, outbox, preferences } from './drafts.js';
 import { History } from './history.js';
 import { Sender } from './sending.js';
@@ -13,6 +14,7 @@ import { say } from './texts.js';
 const UNDO_MS = 5000; // so long a submission can be taken back before it is sent
 const NO_DIAGNOSIS = [255, 255, 255];
 const MOST_LESIONS = 255;
+const RENEW_MS = 60000; // so often the server hears which photographs are still in hand
 const MOST_FAILURES = 3; // photographs in a row that cannot be loaded; then it is not they that are at fault
 
 const firstLesion = diagnosis => [{ value: 1, diagnosis }];
@@ -31,7 +33,9 @@ export class Workplace {
     this.tool = 'CircularBrush';
     this.client = sessionStorage.getItem('dermcheck.client') ?? crypto.randomUUID();
     sessionStorage.setItem('dermcheck.client', this.client);
-    this.wanted = new URLSearchParams(window.location.search).get('image');
+    const query = new URLSearchParams(window.location.search);
+    this.wanted = query.get('image');
+    this.ready = query.has('again') ? { image: this.wanted, again: true } : null; // a second reading, reloaded
     this.listeners = [];
   }
 
@@ -45,12 +49,16 @@ export class Workplace {
 
   async start() {
     this.stopStrokes = this.viewer.onStroke(() => this.#edited());
-    this.leave = () => this.sender.sendLastOnes();
+    this.leave = () => {
+      this.sender.sendLastOnes();
+      this.#giveBack(...this.#inHand());
+    };
     window.addEventListener('pagehide', this.leave);
     this.retry = setInterval(() => {
       this.sender.flush();
       this.#explainBlackScreen();
     }, 1000);
+    this.renewal = setInterval(() => this.#renew(), RENEW_MS);
     while (!this.stopped && !this.settings.classes.length) {
       try {
         this.settings = await server.settings();
@@ -68,7 +76,30 @@ export class Workplace {
     this.stopped = true;
     this.stopStrokes?.();
     clearInterval(this.retry);
+    clearInterval(this.renewal);
+    this.current?.attention.stop();
+    this.#giveBack(...this.#inHand());
     window.removeEventListener('pagehide', this.leave);
+  }
+
+  /** The photographs that nobody else is to be handed: the one on the screen, and the next. */
+  #inHand() {
+    return [this.current?.image, this.offered].filter(Boolean);
+  }
+
+  /** Tell the server that they are still in hand, and not left for lunch. */
+  async #renew() {
+    if (document.visibilityState !== 'visible' || !this.#inHand().length) return;
+    try {
+      await server.keep(this.#inHand(), this.client, this.clinician);
+    } catch (error) {
+      console.error(error); // a courtesy: nobody is kept from anything
+    }
+  }
+
+  /** Let others be handed photographs. */
+  #giveBack(...images) {
+    if (images.length) server.giveBack(images, this.client);
   }
 
   #explainBlackScreen() {
@@ -127,14 +158,17 @@ export class Workplace {
     this.ready = null;
     const current = {
       photograph, image, known: null, answer: null, lesions: firstLesion(null), active: 1, history: null,
-      startedFrom: 'nothing', basedOn: null, dirty: false, predicting: false, visible: true, shownAt: Date.now(),
+      startedFrom: 'nothing', basedOn: null, dirty: false, predicting: false, visible: true,
+      reason: ready?.reason ?? '', again: Boolean(ready?.again), attention: new Attention(),
     };
+    this.current?.attention.stop();
     this.current = current;
+    if (this.offered === image) this.offered = null;
     this.viewer.takeAway();
-    this.viewer.remember(photograph.StudyInstanceUID, image);
+    this.viewer.remember(photograph.StudyInstanceUID, image, current.again);
     this.changed();
     try {
-      current.known = ready?.known ? await ready.known : await this.#ask(image);
+      current.known = ready?.known ? await ready.known : await this.#ask(image, current.again);
     } catch (error) {
       this.tell('error', error.message);
     }
@@ -142,8 +176,9 @@ export class Workplace {
     await this.#open(current, ready);
   }
 
-  #ask(image) {
-    return server.photograph(image, { client: this.client, clinician: this.clinician });
+  /** `again`: for a second reading, without the answers that are stored. */
+  #ask(image, again) {
+    return server.photograph(image, { client: this.client, clinician: this.clinician, second_reading: Boolean(again) });
   }
 
   async #open(current, ready) {
@@ -168,8 +203,9 @@ export class Workplace {
       current.startedFrom = draft ? draft.started_from : 'label';
       if (draft?.prediction) current.answer = { params: draft.prediction };
     }
-    current.basedOn = known?.label && !known.label.automatic ? known.label.id : null;
+    current.basedOn = known?.newest ?? null;
     if (draft && drafts.get(image)) {
+      current.attention.milliseconds += 1000 * (draft.seconds ?? 0);
       current.basedOn = draft.based_on;
       current.dirty = true;
       this.tell('info', say('restored'));
@@ -180,9 +216,14 @@ export class Workplace {
     if (current !== this.current) return;
     current.active = current.lesions[0].value;
     this.viewer.select(current.active);
-    if (!source && this.predictsByItself) await this.predict({ asked: false, answer: ready?.answer });
+    if (!source && this.#predictsAtOnce(current)) await this.predict({ asked: false, answer: ready?.answer });
     this.changed();
     if (current === this.current && !this.upcoming) this.prefetch();
+  }
+
+  /** Whoever reads a photograph again is to judge alone first. */
+  #predictsAtOnce({ again }) {
+    return this.predictsByItself && !again;
   }
 
   #tellVisitors(visitors) {
@@ -392,6 +433,7 @@ export class Workplace {
     return {
       image: current.image, rows: Rows, columns: Columns, mask, lesions: this.lesionsToStore(current),
       started_from: current.startedFrom, based_on: current.basedOn, prediction: current.answer?.params ?? null,
+      seconds: current.attention.seconds,
     };
   }
 
@@ -399,6 +441,29 @@ export class Workplace {
   lesionsToStore(current = this.current) {
     const painted = current.history.painted();
     return current.lesions.filter(({ value, diagnosis }) => diagnosis || painted.has(value));
+  }
+
+  /** Store the outlines by OHIF's own export, where its build has one that takes photographs. */
+  async export() {
+    const { current } = this;
+    if (!current?.history) return;
+    if (!current.history.painted().size) {
+      this.tell('warning', say('exportEmpty'));
+      return;
+    }
+    const meanings = new Map(this.settings.classes.map(({ name, meaning }) => [name, meaning]));
+    const names = [];
+    for (const { value, diagnosis } of current.lesions) names[value - 1] = meanings.get(diagnosis) ?? 'Skin lesion';
+    try {
+      if (!(await this.viewer.export(names))) return; // the question was closed
+    } catch (error) {
+      this.tell('error', error.message);
+      return;
+    }
+    current.dirty = false;
+    drafts.remove(current.image);
+    this.tell('done', say('exported'));
+    this.refreshQueue();
   }
 
   /** Submit outline and diagnoses, and go on; it can be taken back for some seconds. */
@@ -413,7 +478,6 @@ export class Workplace {
     current.history.note();
     const submission = {
       id: crypto.randomUUID(), ...(await this.#describe(current)), clinician: this.clinician,
-      seconds: (Date.now() - current.shownAt) / 1000,
     };
     const now = Date.now();
     const entry = { submission, study: current.photograph.StudyInstanceUID, submittedAt: now, heldUntil: now + UNDO_MS };
@@ -443,7 +507,7 @@ export class Workplace {
 
   /** Open what was submitted but not stored, as work that is not submitted. */
   async reopen(entry) {
-    const { clinician, seconds, id, ...draft } = entry.submission;
+    const { clinician, id, ...draft } = entry.submission;
     drafts.put(draft.image, draft);
     outbox.remove(id);
     await this.#go(entry.study, draft.image);
@@ -460,20 +524,24 @@ export class Workplace {
   /** Choose a photograph that can be loaded: one that cannot must not stop the work. */
   async #choose() {
     let failures = 0;
+    let detail = '';
     while (!this.stopped) {
-      const { image, study } = await this.#offered();
+      const { image, study, reason, second_reading: again, detail: why } = await this.#offered();
+      detail = why;
       if (!image) break;
       try {
         await this.viewer.load(study, image);
-        return { image, study, ...this.#prepare(image) };
+        this.offered = image;
+        return { image, study, reason, again, ...this.#prepare(image, again) };
       } catch (error) {
+        this.#giveBack(image);
         (error.lasting ? this.unshowable : this.seen).add(image);
         if (!error.lasting) failures += 1;
         if (failures === MOST_FAILURES) throw error;
         this.tell('warning', say('passedOver', error.message));
       }
     }
-    return { image: null };
+    return { image: null, detail };
   }
 
   /** What the server offers next. */
@@ -491,9 +559,9 @@ export class Workplace {
   }
 
   /** Ask ahead for what is known of a photograph, and for a prediction. */
-  #prepare(image) {
-    const known = this.#ask(image);
-    const answer = known.then(({ label }) => (!label && this.predictsByItself ? server.predict(image) : null));
+  #prepare(image, again) {
+    const known = this.#ask(image, again);
+    const answer = known.then(({ label }) => (!label && this.#predictsAtOnce({ again }) ? server.predict(image) : null));
     answer.catch(() => {}); // told when the photograph is shown
     known.catch(() => {});
     return { known, answer };
@@ -506,6 +574,8 @@ export class Workplace {
 
   set strategy(name) {
     preferences.set('strategy', name);
+    if (this.offered) this.#giveBack(this.offered); // chosen by the strategy before
+    this.offered = null;
     this.prefetch();
   }
 
@@ -524,10 +594,11 @@ export class Workplace {
       this.upcoming = null;
       if (upcoming.error) throw upcoming.error;
       if (!upcoming.image) {
-        this.tell('info', this.unshowable.size ? say('onlyUnshowable', this.unshowable.size) : say('nothingLeft'));
+        this.tell('info', this.#whyNothing(upcoming));
         return;
       }
       this.ready = upcoming;
+      if (this.current && !outbox.of(this.current.image)) this.#giveBack(this.current.image);
       this.viewer.show(upcoming.image);
     } catch (error) {
       this.tell('error', error.message, { label: say('again'), run: () => this.next() });
@@ -535,6 +606,12 @@ export class Workplace {
       this.going = false;
       this.changed();
     }
+  }
+
+  /** Why there is no next photograph: all are done, or the strategy or the server has a reason of its own. */
+  #whyNothing({ detail }) {
+    if (this.unshowable.size) return say('onlyUnshowable', this.unshowable.size);
+    return this.queue?.left && detail ? detail : say('nothingLeft');
   }
 
   /** Show a photograph by its id. */

@@ -1,15 +1,15 @@
-"""What viewers are told beside the mask."""
+"""What viewers are told beside the mask, and in which forms."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from dermcheck.dicom.author import Algorithm
+from dermcheck.errors import ArgumentError
 from dermcheck.inference.report import LesionReport
 from dermcheck.inference.rules import Caution
-from dermcheck.label_app.infer_tasks import make_infer_tasks
+from dermcheck.label_app.answers import MODELS, make_answer, wanted_form
 from dermcheck.lesions import CLASSES, LESION_CLASSES
 
 MODEL = Algorithm("Test model", "1", "0" * 64)
@@ -29,9 +29,7 @@ def answer_with():
             outliner=MODEL,
             caution=caution,
         )
-        predictor = SimpleNamespace(predict=lambda pixels: report)
-        task = make_infer_tasks(SimpleNamespace(get=lambda: predictor))["dermcheck"]
-        return task.answer(SimpleNamespace(pixels=np.zeros((4, 5, 3), np.uint8))).params
+        return make_answer(MODELS["dermcheck"], report, seconds=0.1).params
 
     return answer
 
@@ -60,3 +58,10 @@ def test_a_model_without_rules_says_so_by_null(answer_with):
     assert params["possible_classes"] is params["melanoma_not_excluded"] is params["confidence"] is None
     assert params["not_sure"] is False
     assert params["is_lesion_photograph"] is True
+
+
+def test_only_files_that_viewers_read_can_be_asked_for():
+    assert wanted_form({}) == ".nrrd"
+    for wrong in ({"result_extension": "browser"}, {"result_extension": ".exe"}, {"result_dtype": "float32"}):
+        with pytest.raises(ArgumentError):
+            wanted_form(wrong)

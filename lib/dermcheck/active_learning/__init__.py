@@ -1,0 +1,1 @@
+"""What to label next: scores of unlabelled photographs, strategies that choose among them, and the proof."""

@@ -1,0 +1,95 @@
+"""Why a photograph was chosen, in words for the clinician."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from dermcheck.active_learning.pool import Labelled, Pool
+from dermcheck.active_learning.strategies.diversity import squared_distances
+from dermcheck.lesions import CLASSES
+
+__all__ = ["Reasons"]
+
+_SAMPLE: Final = 512
+"""Photographs of the pool that a chosen one is compared with."""
+_FEW: Final = 20
+"""Labels of a class below which it is called rare among the labelled."""
+_RARE_SHARE: Final = 0.05
+"""Least probability of a class for which a photograph is said to be a candidate."""
+_CLOSE: Final = 0.5
+"""Margin below which two classes are both named."""
+
+
+class Reasons:
+    """Says why photographs were chosen by a strategy."""
+
+    def __init__(self, strategy: str, pool: Pool, labelled: Labelled) -> None:
+        self._strategy = strategy
+        self._pool = pool
+        self._known = labelled.comparable(pool)[-_SAMPLE:]
+        self._labels = len(labelled)
+        self._counts = labelled.counts()
+        step = max(1, len(pool) // _SAMPLE)
+        self._usual = _median(squared_distances(pool.embedding[::step], self._known)) if self._labels else 0.0
+
+    def of(self, row: int) -> str:
+        """Say it of one row of the pool."""
+        if self._strategy == "random":
+            return "drawn at random among the photographs without a label"
+        parts: list[str] = []
+        if self._strategy == "hybrid":
+            parts += self._of_rarity(row)
+        if self._strategy in ("hybrid", "uncertain"):
+            parts += self._of_doubt(row)
+        if self._strategy in ("hybrid", "diverse"):
+            parts += self._of_distance(row)
+        return "; ".join(parts) or "as much to be learnt from as from any other"
+
+    def _of_rarity(self, row: int) -> list[str]:
+        probabilities = self._pool.probabilities[row]
+        wanted = [
+            (float(probabilities[c]), c)
+            for c in range(len(CLASSES))
+            if self._counts[c] < _FEW and probabilities[c] >= _RARE_SHARE and c != int(probabilities.argmax())
+        ] + [(float(p), c) for c, p in enumerate(probabilities) if c == int(probabilities.argmax())]
+        wanted = [(p, c) for p, c in wanted if self._counts[c] < _FEW and np.isfinite(p)]
+        if not wanted or not self._labels:
+            return []
+        probability, index = max(wanted)
+        labels = int(self._counts[index])
+        amount = "none is" if labels == 0 else f"only {labels} {'is' if labels == 1 else 'are'}"
+        return [f"may be {CLASSES[index]} ({probability:.0%}), of which {amount} labelled"]
+
+    def _of_doubt(self, row: int) -> list[str]:
+        probabilities = self._pool.probabilities[row]
+        parts = []
+        if np.isfinite(probabilities).all():
+            second, first = np.argsort(probabilities, kind="stable")[-2:]
+            if probabilities[first] - probabilities[second] < _CLOSE:
+                parts.append(
+                    f"the model is unsure between {CLASSES[first]} ({probabilities[first]:.0%}) and "
+                    f"{CLASSES[second]} ({probabilities[second]:.0%})"
+                )
+        score = self._pool.outline_disagreement
+        known = score[np.isfinite(score)]
+        if len(known) > 1 and score[row] > np.quantile(known, 0.8):
+            parts.append("the model is unsure of the outline")
+        return parts
+
+    def _of_distance(self, row: int) -> list[str]:
+        if not self._labels:
+            return ["one of the first, chosen to differ from each other"]
+        if not len(self._known):
+            return []
+        distance = float(squared_distances(self._pool.embedding[row : row + 1], self._known)[0])
+        if distance <= self._usual:
+            return []
+        what = "one" if self._labels == 1 else f"{self._labels:,}"
+        return [f"unlike the {what} already labelled"]
+
+
+def _median(values: np.ndarray) -> float:  # type: ignore[type-arg]
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else 0.0
