@@ -37,6 +37,7 @@ def test_json_holds_every_finding_and_the_status_tells_of_problems(capsys, tmp_p
         "Processor",
         "Model classifier",
         "Model outliner",
+        "Back end",
         "Server",
     ]
     assert findings["Studies"]["ok"]
