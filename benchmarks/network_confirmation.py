@@ -20,6 +20,7 @@ from dermcheck.active_learning.simulation.class_replay import ClassMaterial, cla
 from dermcheck.active_learning.simulation.features import compute_features, load_start_network
 from dermcheck.active_learning.simulation.figures import RARE, Resamples, curve, paired_difference
 from dermcheck.active_learning.simulation.runs import Outcome
+from dermcheck.active_learning.simulation.study import CLASS_BUDGETS
 from dermcheck.datastore.locations import cache_root
 from dermcheck.training.data import decode, open_data_set
 from dermcheck.training.numerics import fastest_numerics
@@ -103,7 +104,7 @@ def main():
         for seed in range(arguments.seeds):
             begun = time.monotonic()
             # The budgets of the study, so that its rounds are repeated.
-            budgets = [b for b in (50, 100, 200, 300, 400, 500, 600, 700) if b < int(labels)]
+            budgets = [budget for budget in CLASS_BUDGETS if budget < int(labels)]
             rows = class_order(material, strategy, seed, (*budgets, int(labels)), diagnosis)
             trained = train(photographs, rows, seed, arguments.side, arguments.steps, numerics)
             answers = decide(photographs, trained, report, arguments.side, numerics)

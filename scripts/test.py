@@ -3,6 +3,8 @@
     python3 scripts/test.py                         # ruff, mypy, import rules, then all tests
     python3 scripts/test.py tests/dicom -k jpeg     # arguments go to pytest: only these tests
 
+All tests run in two parts at the same time: those of tests/end_to_end beside the others.
+
 Exit status 0 if all is well, 1 if a check or a test failed. To choose a torch of your own, run
 scripts/start.py --torch-wheel FILE first.
 """
@@ -23,11 +25,28 @@ CHECKS = (
     ("lint-imports",),
 )
 
-RUNS = (
-    ["-n", "2", "--dist", "loadfile", "--ignore=tests/end_to_end"],
-    ["tests/end_to_end"],  # servers and browsers fill the machine by themselves
-)
-"""The whole suite, as arguments of pytest."""
+END_TO_END = "tests/end_to_end"
+
+
+def run_whole_suite(pytest: list[str]) -> int:
+    """Run the end-to-end tests beside all others: they mostly wait for servers, the others compute.
+
+    Their output follows when the others have ended, so that the two do not mix.
+    """
+    import subprocess
+    import tempfile
+
+    from environment.packages import ROOT
+
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+        beside = subprocess.Popen([*pytest, END_TO_END], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            first = subprocess.run([*pytest, f"--ignore={END_TO_END}"], cwd=ROOT, check=False).returncode
+        finally:
+            second = beside.wait()
+            output.seek(0)
+            print(f"== {END_TO_END}", output.read(), sep="\n", flush=True)
+    return first or second
 
 
 def main() -> int:
@@ -44,11 +63,11 @@ def main() -> int:
         print(f"== {' '.join([name, *rest])}", flush=True)
         if subprocess.run([program(name), *rest], cwd=ROOT, check=False).returncode != 0:
             failed.append(" ".join([name, *rest]))
-    statuses = [
-        subprocess.run([program("python"), "-m", "pytest", "-rs", *run], cwd=ROOT, check=False).returncode
-        for run in ([arguments] if arguments else RUNS)
-    ]
-    status = next((each for each in statuses if each), 0)
+    pytest = [program("python"), "-m", "pytest", "-rs"]
+    if arguments:
+        status = subprocess.run([*pytest, *arguments], cwd=ROOT, check=False).returncode
+    else:
+        status = run_whole_suite(pytest)
     if failed:
         print("Failed before the tests: " + ", ".join(failed), file=sys.stderr)
     return status or int(bool(failed))

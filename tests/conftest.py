@@ -121,6 +121,42 @@ def make_corrections(draw_lesion) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def save_random_models() -> Callable[..., Path]:
+    """Save a classifier and an outliner with random weights in a folder, other ones for each seed."""
+
+    def save(folder: Path, classifier: str, outliner: str, seed: int = 0) -> Path:
+        import torch
+
+        from dermcheck.lesions import CLASSES
+        from dermcheck.networks import Calibration, InputSpec, ModelCard, build_network, save_model
+
+        torch.manual_seed(seed)
+        half = (0.5, 0.5, 0.5)
+        for name, task, architecture, classes, geometry, calibration in (
+            ("classifier", "classification", classifier, CLASSES, "centre_square", Calibration.identity()),
+            ("outliner", "segmentation", outliner, ("lesion",), "short_side", None),
+        ):
+            network = build_network(architecture, task)
+            network(torch.rand(4, 3, 64, 64) * 2 - 1)  # batch normalisation gathers statistics
+            card = ModelCard(
+                name=f"Test {name}",
+                version="1.0",
+                task=task,
+                architecture=architecture,
+                classes=classes,
+                input=InputSpec(side=64, mean=half, std=half, geometry=geometry),
+                calibration=calibration,
+                data="none, random weights",
+                licence="CC0",
+                command="pytest",
+            )
+            save_model(folder / name, network, card)
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
     """Find a port that nobody listens on."""
 

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -170,6 +171,11 @@ class BatchProcess:
 
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)
+
+    def peak_so_far_bytes(self) -> int:
+        """Give the greatest resident memory up to now; `peak_memory_bytes` is that of its whole life."""
+        [line] = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
+        return int(line) * 1024
 
     def finish(self) -> tuple[int, str, str]:
         """Exit status, stdout and stderr."""

@@ -63,17 +63,6 @@ def test_a_failure_keeps_its_name_only_if_it_says_so(tmp_path):
         assert journal.holder("1.2.3", Path("c.dcm")) is None
 
 
-def test_before_a_new_walk_failures_and_files_that_are_gone_are_forgotten(tmp_path):
-    (tmp_path / "a.jpg").touch()
-    with Journal(tmp_path, SETTINGS) as journal:
-        journal.record(entry("a.jpg"), Prediction("a", EQUAL))
-        journal.record(entry("gone.jpg"), Prediction("gone", EQUAL))
-        journal.record_failure(Path("broken.jpg"), Failure("broken", "reason"))
-        journal.forget_gone(tmp_path)
-        assert [row.image for row in journal.predictions()] == ["a"]
-        assert list(journal.failures()) == []
-
-
 @pytest.mark.parametrize("name", ["INPUT", "classifier"])
 def test_other_settings_are_refused_with_both_values(tmp_path, name):
     with Journal(tmp_path, SETTINGS):
@@ -223,14 +212,6 @@ def test_skipped_files_are_not_opened_again_until_they_change(tmp_path):
     with Journal(tmp_path, SETTINGS) as journal:
         assert journal.take_inventory([entry("seg.dcm")]).skipped == {"Segmentation Storage": 1}
         assert journal.take_inventory([entry("seg.dcm", size=2)]).waiting == 1
-
-
-def test_a_name_on_its_way_is_taken(tmp_path):
-    with Journal(tmp_path, SETTINGS) as journal:
-        assert journal.reserve("a", Path("a.jpg")) is None
-        assert journal.reserve("A", Path("b/A.jpg")) == Path("a.jpg")
-        journal.record_failure(Path("a.jpg"), Failure("a", "broken"))
-        assert journal.reserve("A", Path("b/A.jpg")) is None
 
 
 def test_files_and_their_folders_reach_the_disk_before_their_row(tmp_path, monkeypatch):

@@ -329,7 +329,13 @@ class Clinic:
         with self.store() as store:
             return label, read_segmentation(store.retrieve_label(label.sop_instance_uid), store.header(image))
 
+    def leave(self) -> None:
+        """Leave the viewer as a clinician does: a context that is closed ends before it says goodbye."""
+        self.page.goto(f"{self.server.address}/viewer/static/texts.js")
+
     def close(self) -> None:
+        self.leave()
+        self.page.wait_for_timeout(500)
         self.context.close()
         outside = {
             url for url in self.requests if not url.startswith((self.server.address, "blob:", "data:"))
@@ -520,6 +526,33 @@ def test_a_photograph_that_cannot_be_shown_does_not_stop_the_work(archive_clinic
     assert [refused.sop_instance_uid in skip for skip in skipped] == [False] + [True] * (len(skipped) - 1)
 
 
+@pytest.mark.timeout(300)
+def test_a_server_that_gives_no_pixels_is_not_asked_for_every_photograph(clinic: Clinic) -> None:
+    """After a few that cannot be loaded it is told, and the work goes on once there are pixels again."""
+    clinic.context.add_init_script("localStorage.setItem('dermcheck.predict', 'false')")
+    present = clinic.header(1).sop_instance_uid  # the only photograph of its visit
+    refused: set[str] = set()
+
+    def refuse(route: Any) -> None:
+        image = route.request.url.rpartition("/instances/")[2].partition("/")[0]
+        if image == present:
+            route.continue_()
+            return
+        refused.add(image)
+        route.fulfill(status=503)
+
+    clinic.page.route("**/frames/**", refuse)
+    clinic.open(1)
+    clinic.page.keyboard.press("n")
+    clinic.page.wait_for_selector("#dermcheck .notice.error:has-text('did not give the photograph')")
+    assert len(refused) == 3
+    assert clinic.page.get_attribute("#dermcheck", "data-image") == present
+    clinic.picture("no-pixels")
+    clinic.page.unroute("**/frames/**")
+    clinic.page.keyboard.press("n")
+    clinic.wait_next(present)
+
+
 def wrong_colours(clinic: Clinic, numbers: Iterable[int]) -> list[str]:
     """Show photographs, and compare the screen with their pixels at four places."""
     wrong = []
@@ -611,6 +644,22 @@ def label_several_lesions_and_none(clinic: Clinic) -> None:
 
 
 @pytest.mark.timeout(300)
+def test_a_submission_can_be_taken_back(clinic: Clinic) -> None:
+    clinic.open(8)
+    image = clinic.image
+    clinic.page.keyboard.press("7")
+    clinic.page.keyboard.press("Control+Enter")
+    clinic.page.wait_for_selector("#dermcheck .notice.done")
+    clinic.wait_next(image)
+    clinic.page.keyboard.press("u")
+    clinic.wait_ready(image)
+    assert clinic.page.get_attribute("#dermcheck [data-name=vasc]", "aria-checked") == "true"
+    clinic.page.wait_for_timeout(6500)
+    with clinic.store() as store:
+        assert not store.labels(image)
+
+
+@pytest.mark.timeout(300)
 def test_two_clinicians_on_one_photograph_are_told_and_both_kept(chromium: Any, place: Any) -> None:
     first, second = Clinic(chromium, place, "first"), Clinic(chromium, place, "second")
     for clinic, name in ((first, "Dr First"), (second, "Dr Second")):
@@ -676,6 +725,60 @@ def test_the_panel_is_readable_in_light_and_dark_rooms_and_on_large_displays(cli
     assert page.get_attribute("#dermcheck", "data-theme") == "light"
 
 
+@pytest.mark.timeout(300)
+def test_a_second_reading_shows_why_and_not_what_was_said_before(clinic: Clinic) -> None:
+    """The first answer is in the studies; the second reader sees photograph and reason alone."""
+    clinic.open(6)
+    first = clinic.image
+    clinic.page.keyboard.press("4")
+    clinic.page.keyboard.press("Control+Enter")
+    clinic.wait_labels(first, 1)
+    clinic.wait_next(first)
+    shown = str(clinic.page.get_attribute("#dermcheck", "data-image"))
+    clinic.wait_ready(shown)
+    chosen = {"image": first, "study": clinic.header(6).study_instance_uid, "second_reading": True}
+    asked: list[str] = []
+
+    def choose(route: Any) -> None:
+        asked.append(route.request.post_data_json["strategy"])
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | chosen | {"reason": "Unsure of <two> classes."})
+
+    clinic.page.route("**/viewer/next", choose)
+    strategies = clinic.page.locator("#dermcheck [data-name=strategy]")
+    names = strategies.locator("option").evaluate_all("options => options.map(option => option.value)")
+    assert names == list(clinic.server.get("/info/").json()["strategies"])
+    strategies.select_option("second_reading")
+    with clinic.page.expect_request(lambda request: request.method == "DELETE") as given_back:
+        clinic.page.keyboard.press("n")
+    assert "/viewer/leases?" in given_back.value.url
+    clinic.wait_ready(first)
+    assert asked[0] == "second_reading"
+    for is_reloaded in (False, True):
+        assert clinic.page.inner_text("#dermcheck .caution").startswith("A second reading")
+        assert not clinic.label_map().any()
+        assert clinic.page.get_attribute("#dermcheck [data-name=none]", "aria-checked") == "true"
+        assert clinic.page.locator("#dermcheck .probability").first.inner_text() == ""
+        if not is_reloaded:
+            assert clinic.page.inner_text("#dermcheck [data-name=reason]").endswith(
+                "Unsure of <two> classes."
+            )
+            clinic.picture("blind")
+            clinic.page.reload()
+            clinic.wait_ready(first)
+    clinic.page.evaluate("() => window.dermcheck.workplace.setBrush(40)")
+    clinic.page.keyboard.press("b")
+    clinic.stroke((60, 60), (90, 60))
+    clinic.page.keyboard.press("5")
+    with clinic.page.expect_request("**/viewer/submissions**") as sent:
+        clinic.page.keyboard.press("Control+Enter")
+    assert 0.3 < sent.value.post_data_json["seconds"] < 60
+    labels = clinic.wait_labels(first, 2)
+    assert len(labels) == 2
+    clinic.page.wait_for_function("() => !Object.keys(localStorage).some(key => key.includes('outbox'))")
+    assert "has labelled the same photograph" not in clinic.notices()
+
+
 def test_a_photograph_in_hand_stays_in_hand_while_the_browser_says_so(place: Any) -> None:
     """What the viewer says each minute, and when it leaves a photograph."""
     image = place.get("/datastore/?output=all").json()["objects"]
@@ -693,6 +796,37 @@ def test_a_photograph_in_hand_stays_in_hand_while_the_browser_says_so(place: Any
     assert "Dr Lease" not in visitors()
     place.request("DELETE", "/viewer/leases", params={"client": "mine", "image": one})
     assert place.post("/viewer/leases", json=lease | {"images": [one] * 11}).status_code == 422
+
+
+@pytest.mark.timeout(300)
+def test_a_photograph_that_is_left_is_offered_to_others(clinic: Clinic) -> None:
+    """Left for another one, or with the page: nobody has to wait until its lease ends by itself."""
+    clinic.context.add_init_script(
+        "localStorage.setItem('dermcheck.predict', 'false');"
+        "localStorage.setItem('dermcheck.clinician', 'Dr Leaves')"
+    )
+    clinic.open(4)
+    left = clinic.image
+    clinic.page.wait_for_function("() => window.dermcheck.workplace.offered")
+    upcoming = clinic.page.evaluate("() => window.dermcheck.workplace.offered")
+
+    def wait_held(expected: set[str]) -> None:
+        until = time.monotonic() + PATIENCE_MS / 1000
+        while (held := {image for image in (left, clinic.image, upcoming) if is_held(image)}) != expected:
+            assert time.monotonic() < until, f"{held} are held, expected {expected}"
+            clinic.page.wait_for_timeout(100)
+
+    def is_held(image: str) -> bool:
+        probe = {"client": "probe", "image": image}
+        known = clinic.server.get(f"/viewer/photographs/{image}", params=probe).json()
+        clinic.server.request("DELETE", "/viewer/leases", params=probe)
+        return "Dr Leaves" in [visitor["clinician"] for visitor in known["visitors"]]
+
+    wait_held({left, upcoming})
+    clinic.go(5 if clinic.header(5).sop_instance_uid != upcoming else 3)
+    wait_held({clinic.image, upcoming})
+    clinic.leave()
+    wait_held(set())
 
 
 @pytest.mark.timeout(300)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +11,6 @@ from pydicom import Dataset
 
 from dermcheck.datastore import StudyStore
 from dermcheck.dicom.photo_import import PhotoDetails, photo_to_dicom
-from dermcheck.lesions import CLASSES
-from dermcheck.networks import Calibration, InputSpec, ModelCard, build_network, save_model
-
-HALF = (0.5, 0.5, 0.5)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,30 +63,6 @@ def store(studies: Path, tmp_path: Path) -> Iterator[StudyStore]:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(tmp_path_factory: pytest.TempPathFactory, save_random_models: Callable[..., Path]) -> Path:
     """The two real networks with random weights."""
-    folder = tmp_path_factory.mktemp("models")
-    torch.manual_seed(0)
-    for name, task, architecture in (
-        ("classifier", "classification", "densenet121"),
-        ("outliner", "segmentation", "unet"),
-    ):
-        classifies = task == "classification"
-        network = build_network(architecture, task)
-        network(torch.rand(4, 3, 64, 64) * 2 - 1)  # batch normalisation gathers statistics
-        values: dict[str, Any] = {
-            "name": f"Test {name}",
-            "version": "1.0",
-            "task": task,
-            "architecture": architecture,
-            "classes": CLASSES if classifies else ("lesion",),
-            "input": InputSpec(
-                side=64, mean=HALF, std=HALF, geometry="centre_square" if classifies else "short_side"
-            ),
-            "calibration": Calibration.identity() if classifies else None,
-            "data": "none, random weights",
-            "licence": "CC0",
-            "command": "pytest",
-        }
-        save_model(folder / name, network, ModelCard(**values))
-    return folder
+    return save_random_models(tmp_path_factory.mktemp("models"), "densenet121", "unet")

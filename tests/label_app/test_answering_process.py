@@ -1,7 +1,9 @@
 """A real process that predicts for a server: its answers, its priority, its death and its end."""
 
+import errno
 import io
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import psutil
@@ -17,6 +20,7 @@ from PIL import Image
 
 from dermcheck.dicomweb.statuses import http_status
 from dermcheck.errors import ModelError, UnreadableImageError
+from dermcheck.label_app import answering_process
 from dermcheck.label_app.answering import LocalAnswering
 from dermcheck.label_app.answering_process import AnsweringProcess, PredictionsEndedError
 from dermcheck.label_app.answers import Question
@@ -96,6 +100,43 @@ def test_where_it_is_killed_who_waits_is_told_and_the_next_is_answered(process, 
     assert "is started again" in caplog.text
 
 
+def test_a_system_that_cannot_start_it_at_once_is_asked_again(process, question, monkeypatch, caplog):
+    start, refused = answering_process.start_process, []
+
+    def start_later() -> subprocess.Popen[bytes]:
+        if not refused:
+            refused.append(True)
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return start()
+
+    monkeypatch.setattr(answering_process, "start_process", start_later)
+    killed = process.process_id
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: process.process_id not in (None, killed))
+    assert process.answer(question).content
+    assert "cannot be started: Cannot allocate memory" in caplog.text
+
+
+def test_what_is_not_understood_ends_it_and_the_next_answers(process, question, monkeypatch, caplog):
+    understand, failed = pickle.load, []
+
+    def fail_once(file: BinaryIO) -> object:
+        said = understand(file)
+        if not failed:
+            failed.append(said)
+            raise AttributeError("no such class")
+        return said
+
+    misunderstood = process.process_id
+    monkeypatch.setattr(pickle, "load", fail_once)
+    asked = [process._ask("answer", question) for _ in range(2)]  # what reads now may still take one answer
+    with pytest.raises(PredictionsEndedError):
+        _ = [each.result(LIMIT_S) for each in asked]
+    wait_until(lambda: process.process_id not in (None, misunderstood))
+    assert process.answer(question).content
+    assert "is not understood" in caplog.text
+
+
 def test_closed_it_ends_and_is_not_started_again(process, question):
     ended = psutil.Process(process.process_id)
     process.close()
@@ -124,6 +165,22 @@ def test_one_that_cannot_start_is_told_instead_of_waited_for(models, monkeypatch
     monkeypatch.setattr("dermcheck.label_app.answering_process._COMMAND", command)
     process = AnsweringProcess(models)
     with pytest.raises(ModelError, match="cannot be started"):
+        process.wait()
+    process.close()
+
+
+def test_a_mistake_of_ours_while_loading_is_told_instead_of_waited_for(models, monkeypatch):
+    program = (
+        "from dermcheck.inference.predictor import Predictor\n"
+        "from dermcheck.label_app.answering_child import main\n"
+        "Predictor.load = lambda *_, **__: 1 / 0\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", program]
+    monkeypatch.setattr("dermcheck.label_app.answering_process._COMMAND", command)
+    process = AnsweringProcess(models)
+    assert process._settled.wait(LIMIT_S)
+    with pytest.raises(ModelError, match=r"could not be loaded \(ZeroDivisionError"):
         process.wait()
     process.close()
 

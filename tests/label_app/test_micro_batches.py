@@ -64,11 +64,12 @@ def test_photographs_for_other_models_are_never_put_together(batches, pool):
     assert (old.batches, new.batches) == ([[0], [1, 2]], [[3, 4]])
 
 
-def test_one_that_fails_does_not_spoil_the_others(batches, pool):
+def test_one_that_fails_does_not_spoil_the_others(batches, pool, caplog):
     network = Doubling()
     first, wrong, last = ask_while_busy(batches, pool, [network] * 3, [1, 13, 2])
     assert (first, last) == (2, 4)
     assert isinstance(wrong, ValueError)
+    assert "3 photographs together failed, each is tried alone: ValueError('13')" in caplog.text
     assert batches.compute(network, 5) == 10
 
 

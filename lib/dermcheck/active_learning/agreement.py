@@ -5,17 +5,19 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import multimode
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 import SimpleITK
+from scipy.ndimage import binary_erosion
 from sklearn.metrics import cohen_kappa_score
 from tqdm import tqdm
 
-from dermcheck.active_learning.label_quality import union_of
+from dermcheck.active_learning.label_quality import only_class, union_of
 from dermcheck.dicom.author import Algorithm
 from dermcheck.dicom.segmentation import LesionSegment, read_segmentation, write_segmentation
 from dermcheck.errors import DermCheckError
@@ -147,14 +149,13 @@ def _try_to_read(store: StudyStore, image: str, label: str, reader: str) -> Read
 def _read(store: StudyStore, image: str, label: str, reader: str) -> Reading:
     header = store.header(image)
     segments = read_segmentation(store.retrieve_label(label), header)
-    outlined = [segment for segment in segments if segment.mask.any()]
-    classes = {each.lesion_class.name if each.lesion_class else None for each in outlined or segments}
+    diagnosis = only_class(segments)
     return Reading(
         image=image,
         label=label,
         reader=reader,
         mask=union_of(segments, header),
-        diagnosis=next(iter(classes)) if len(classes) == 1 else None,
+        diagnosis=diagnosis.name if diagnosis else None,
     )
 
 
@@ -267,11 +268,7 @@ def _share(part: LesionMask, whole: LesionMask) -> float:
 
 
 def _most(diagnoses: Iterable[str | None]) -> str | None:
-    counts: Mapping[str | None, int] = defaultdict(int)
-    for name in diagnoses:
-        counts[name] += 1  # type: ignore[index]
-    best = max(counts.values())
-    most = [name for name, count in counts.items() if count == best]
+    most = multimode(diagnoses)
     return most[0] if len(most) == 1 else None
 
 
@@ -311,6 +308,4 @@ def marked_picture(pixels: npt.NDArray[np.uint8], found: Consensus) -> npt.NDArr
 
 def _border(mask: LesionMask) -> LesionMask:
     """Return the pixels inside that touch the outside or the photograph's edge."""
-    padded = np.pad(mask, 1)
-    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return np.asarray(mask & ~inner)
+    return np.asarray(mask & ~binary_erosion(mask))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from dermcheck.active_learning.label_quality import only_class
 from dermcheck.active_learning.suspicious_labels import (
     MOST_CONFIDENCE,
     find_suspicious,
@@ -142,9 +143,7 @@ def _read(store: StudyStore, image: str) -> Any:
     try:
         header = store.header(image)
         segments = read_segmentation(store.retrieve_label(label.sop_instance_uid), header)
-        outlined = [segment for segment in segments if segment.mask.any()]
-        classes = {segment.lesion_class for segment in outlined or segments}
-        lesion_class = next(iter(classes)) if len(classes) == 1 else None
+        lesion_class = only_class(segments)
         if lesion_class is None:
             return None
         pixels = read_photograph(store.retrieve(image)).pixels

@@ -6,7 +6,7 @@ an earlier DermCheck, it is found out afterwards where a prediction was stored b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from dermcheck.datastore import StoredLabel, StudyStore
     from dermcheck.dicom.header import PhotographHeader
     from dermcheck.dicom.segments import LesionMask, LesionSegment
+    from dermcheck.lesions import LesionClass
 
-__all__ = ["LabelQuality", "State", "list_labels", "union_of"]
+__all__ = ["LabelQuality", "State", "list_labels", "only_class", "union_of"]
 
 State = Literal["counts", "earlier", "withdrawn", "withdrawal"]
 """The newest label of a photograph counts; earlier ones are kept; withdrawn ones are kept, too."""
@@ -132,12 +133,19 @@ def list_labels(store: StudyStore, *, progress: bool = False) -> tuple[list[Labe
     return labels, problems
 
 
-def union_of(segments: Sequence[LesionSegment], header: PhotographHeader) -> LesionMask:
+def union_of(segments: Iterable[LesionSegment], header: PhotographHeader) -> LesionMask:
     """Return what any of the lesions covers, (rows, columns)."""
     mask = np.zeros((header.rows, header.columns), np.bool_)
     for segment in segments:
         mask |= segment.mask
     return mask
+
+
+def only_class(segments: Sequence[LesionSegment]) -> LesionClass | None:
+    """Return the one class of the outlined lesions, or of all where none is outlined; None without one."""
+    outlined = [segment for segment in segments if segment.mask.any()]
+    classes = {segment.lesion_class for segment in outlined or segments}
+    return next(iter(classes)) if len(classes) == 1 else None
 
 
 def _describe(

@@ -110,7 +110,7 @@ class ScoreKeeper:
         self._due = time.monotonic() + delay_s
         self._cache = ScoreCache(store.cache / _FILE)
         self._failures: dict[str, tuple[str, str]] = {}  # image -> revision, problem
-        self._later: dict[str, float] = {}  # image -> when to try again, monotonic
+        self._later: dict[str, float] = {}  # image or label -> when to try again, monotonic
         self._table: ScoreTable | None = None
         self._before: ScoreTable | None = None
         self._in_use: ModelInUse | None = None
@@ -283,15 +283,16 @@ class ScoreKeeper:
         Mixed, so that those scored so far are at any time a fair sample of all.
         """
         left_out, now = self._store.multi_frame_ids(), time.monotonic()
+        images = [image for image in self._store.image_ids() if image not in left_out]
         missing, scored = [], 0
-        for image in self._store.image_ids():
-            if image in left_out or self._is_failed(image):
+        for image in images:
+            if self._is_failed(image):
                 continue
             if self._is_scored(image):
                 scored += 1
             elif self._later.get(image, 0.0) < now:
                 missing.append(image)
-        self._counts = (scored, len(self._store.image_ids()))
+        self._counts = (scored, len(images))
         random.Random(_SEED).shuffle(missing)  # noqa: S311  # not for secrets
         finished = self._store.finished_ids()
         first = list(islice((image for image in missing if image in finished), _LABELLED_FIRST))
@@ -313,16 +314,16 @@ class ScoreKeeper:
 
     def _missing_labels(self) -> list[LabelClass]:
         """Take over the classes that are known, and return the labels whose class is not."""
-        missing, classes = [], {}
+        missing, classes, now = [], {}, time.monotonic()
         for image in self._store.finished_ids():
             label = self._store.latest_final(image)
             if label is None or self._label_of.get(image) == label.sop_instance_uid:
                 continue
             known = self._known_labels.get(label.sop_instance_uid)
-            if known is None:
-                missing.append(LabelClass(label.sop_instance_uid, image, -1))
-            else:
+            if known is not None:
                 classes[image], self._label_of[image] = known, label.sop_instance_uid
+            elif self._later.get(label.sop_instance_uid, 0.0) < now:
+                missing.append(LabelClass(label.sop_instance_uid, image, -1))
         if classes:
             self.classes = self.classes | classes  # whoever reads the old one goes on with it
         return missing
@@ -372,9 +373,10 @@ class ScoreKeeper:
         images = {label.label: label.image for label in labels}
         found = []
         for answer in self._running_process().answer(jobs):
-            if answer.get("problem") and not answer["lasting"]:
-                continue
             label = answer["instance"]
+            if answer.get("problem") and not answer["lasting"]:
+                self._later[label] = time.monotonic() + _TRY_AGAIN_S
+                continue
             found.append(LabelClass(label, images[label], answer.get("lesion_class", -1)))
         self._cache.put_labels(found)
         self._known_labels |= {each.label: each.lesion_class for each in found}

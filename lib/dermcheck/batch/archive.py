@@ -93,7 +93,7 @@ def run_batch(settings: BatchSettings, on_progress: OnProgress = lambda tally: N
     when all files have been tried; until then, and if the batch is stopped or killed, what was done is
     kept in a journal, and the same call goes on from there. On one computer the tables are the
     same to the byte, interrupted or not, as far as the networks' answer to a photograph does not depend on
-    its neighbours: with OpenVINO it does not; with torch by less than 1e-6.
+    its neighbours: with OpenVINO and onnxruntime it does not; with torch by rounding, up to 1e-5 in a logit.
 
     Parameters
     ----------

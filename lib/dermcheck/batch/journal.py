@@ -383,20 +383,6 @@ class Journal:
             for key, place, path, size, modified_ns in rows:
                 yield InputFile(Path(os.fsdecode(path)), key_path(key), size, modified_ns, place)
 
-    def forget_gone(self, root: Path) -> None:
-        """Prepare for a new walk: drop files that `root` no longer holds, and all failures."""
-        self.commit()
-        with self._access, self._in_words():
-            gone = [
-                (key,)
-                for (key,) in self._database.execute("SELECT key FROM inputs WHERE reason IS NULL")
-                if not (root / key_path(key)).exists()
-            ]
-            self._database.execute("BEGIN IMMEDIATE")
-            self._database.executemany("DELETE FROM inputs WHERE key = ?", gone)
-            self._database.execute("DELETE FROM inputs WHERE reason IS NOT NULL")
-            self._database.execute("COMMIT")
-
     # ---- names ----
 
     def holder(self, image: str, relative: Path) -> Path | None:
@@ -408,14 +394,6 @@ class Journal:
                 row = self._database.execute("SELECT key FROM inputs WHERE claim = ?", (claim,)).fetchone()
                 held_by = row[0] if row else None
         return None if held_by is None or held_by == key else key_path(held_by)
-
-    def reserve(self, image: str, relative: Path) -> Path | None:
-        """Take an image name for a file that is on its way; return the other file that has it, if any."""
-        with self._access:
-            other = self.holder(image, relative)
-            if other is None:
-                self._hold(path_key(relative), comparable(image))
-        return other
 
     def _hold(self, key: bytes, claim: str | None) -> None:
         """Remember in memory which name a file has until the table does."""

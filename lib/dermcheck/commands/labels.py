@@ -9,8 +9,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from dermcheck.commands.serve import STUDIES_VARIABLE
 from dermcheck.errors import ArgumentError, StorageError
 
 if TYPE_CHECKING:
@@ -26,14 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_STUDIES_VARIABLE: Final = "DERMCHECK_STUDIES"
 _DESCRIPTION = """\
 Look after the labels that people made: list them with who, when, how long and what was
 changed; compare readers of the same photographs; find labels that are probably wrong;
 take one back. Nothing stored is ever changed or removed.
 """
 _EPILOG = f"""\
-Without --studies, the environment variable {_STUDIES_VARIABLE} counts.
+Without --studies, the environment variable {STUDIES_VARIABLE} counts.
 Exit status: 0 done, 1 the work could not be done, 2 wrong arguments.
 
 Example:
@@ -86,7 +86,7 @@ def _action(
 def _open(arguments: argparse.Namespace) -> StudyStore:
     from dermcheck.datastore import StudyStore
 
-    location = arguments.studies or os.environ.get(_STUDIES_VARIABLE)
+    location = arguments.studies or os.environ.get(STUDIES_VARIABLE)
     if not location:
         raise ArgumentError("Whose labels? Name the studies: --studies DIR_OR_URL.")
     return StudyStore.open(location, watch=False)

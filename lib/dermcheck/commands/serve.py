@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from dermcheck.commands.models import add_model_options, open_registry
 from dermcheck.errors import ArgumentError, DermCheckError
+from dermcheck.label_app import STUDIES_VARIABLE
 
 if TYPE_CHECKING:
     from dermcheck.label_app.application import DermCheckApp
     from dermcheck.label_app.running import ServerSettings
 
-__all__ = ["register", "run"]
-
-STUDIES_VARIABLE: Final = "DERMCHECK_STUDIES"
-"""Environment variable that names the studies where `--studies` is not given."""
+__all__ = ["STUDIES_VARIABLE", "register", "run"]
 
 _DESCRIPTION = """\
 Serve studies to 3D Slicer and other MONAI Label viewers: predictions, and corrections

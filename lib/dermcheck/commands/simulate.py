@@ -13,6 +13,7 @@ __all__ = ["register", "run"]
 
 _STRATEGIES: Final = ("random", "uncertain", "diverse", "hybrid")
 _TASKS: Final = ("class", "outline")
+_SIDE: Final = 256
 _DESCRIPTION: Final = """\
 Replay the loop of labelling and learning over a data set whose labels are known, and
 measure how many labels each strategy needs. A clinician who always tells the truth
@@ -68,7 +69,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--outline-budgets",
         metavar="N[,N...]",
         type=_budgets,
-        help="the same for outlines (default: 20 to 400)",
+        help="the same for outlines (default: 40 to 400)",
     )
     parser.add_argument(
         "--noise", metavar="SHARE[,SHARE...]", type=_shares, default=(0.0,),
@@ -150,9 +151,6 @@ def run(arguments: argparse.Namespace) -> int:
         ) from error
     print(json.dumps(report, indent=2) if arguments.json else _words(arguments, start, in_words(figures)))
     return 0
-
-
-_SIDE: Final = 256
 
 
 def _words(arguments: argparse.Namespace, start: str, figures: str) -> str:

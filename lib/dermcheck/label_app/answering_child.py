@@ -116,17 +116,17 @@ def _serve(inbox: BinaryIO, sender: _Sender, folder: Path, is_registry: bool) ->
     answering = _make(folder, is_registry)
 
     def work(number: int, what: str, arguments: tuple[Any, ...]) -> None:
+        result: Reply | None = None
+        failure: Exception | None = None
         try:
             result = _do(answering, what, arguments)
         except DermCheckError as error:
-            sender.tell(answering.situation())
-            sender.send(number, None, error)
+            failure = error
         except Exception as error:
             logger.exception("A prediction failed")
-            sender.send(number, None, RuntimeError(f"{type(error).__name__}: {error}"))
-        else:
-            sender.tell(answering.situation())  # first: whoever has the answer sees whose it is
-            sender.send(number, result)
+            failure = RuntimeError(f"{type(error).__name__}: {error}")
+        sender.tell(answering.situation())  # first: whoever has the answer sees whose it is
+        sender.send(number, result, failure)
 
     with ThreadPoolExecutor(_THREADS, "answer") as pool:
         pool.submit(work, -1, "follow", ())

@@ -72,6 +72,7 @@ class AnsweringProcess:
         self._numbers = itertools.count()
         self._asked: dict[int, Future[Any]] = {}
         self._situation: Situation | None = None
+        self._following: Future[Any] | None = None
         self._settled = threading.Event()
         """Set once the models are loaded, or it is clear that they will not be."""
         self._closing = threading.Event()
@@ -107,8 +108,11 @@ class AnsweringProcess:
     def situation(self) -> Situation | None:
         """Tell; see `Answering`."""
         known = self._situation
-        if known is not None and self._registry is not None and self._registry.stamp() != known.stamp:
-            self._ask("follow")
+        following = self._following is not None and not self._following.done()
+        if known is None or self._registry is None or following:
+            return known
+        if self._registry.stamp() != known.stamp:
+            self._following = self._ask("follow")
         return known
 
     def close(self) -> None:
@@ -154,24 +158,32 @@ class AnsweringProcess:
             logger.debug("The process that predicts takes nothing")
         return process
 
+    def _start(self) -> subprocess.Popen[bytes] | None:
+        """Start the next process; None where the system cannot, for example for want of memory."""
+        try:
+            return self._begin(start_process())
+        except OSError as error:
+            logger.error("The process that predicts cannot be started: %s", error.strerror)
+            return None
+
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         """Take what the process says, and start it again whenever it ends."""
         pause = 0.0
         while True:
             before = self._situation
             self._listen(process)
+            _close_quietly(process)  # first: one that is not understood would wait for questions for ever
             status = process.wait()
-            _close_quietly(process)
             # One that ended before it could predict will hardly do better at once.
             pause = 0.0 if self._situation is not before else min(_LONGEST_PAUSE_S, 2 * pause + 1)
             next_one = self._take_leave(status, start=pause == 0)
             self._settled.set()
             if not self._closing.is_set():
                 logger.error("%s", _ended(status))
-            if next_one is None:
-                if self._closing.wait(pause):
+            while next_one is None:
+                if self._closing.wait(pause or 1.0):
                     return
-                next_one = self._process = self._begin(start_process())
+                next_one = self._process = self._start()
             process = next_one
 
     def _take_leave(self, status: int, *, start: bool) -> subprocess.Popen[bytes] | None:
@@ -179,7 +191,7 @@ class AnsweringProcess:
         with self._lock:
             asked, self._asked = self._asked, {}
             start = start and not self._closing.is_set()
-            self._process = self._begin(start_process()) if start else None
+            self._process = self._start() if start else None
         for each in asked.values():
             each.set_exception(_ended(status))
         return self._process
@@ -189,7 +201,10 @@ class AnsweringProcess:
         while True:
             try:
                 number, result, error = pickle.load(process.stdout)  # noqa: S301  # our own process wrote it
-            except (EOFError, OSError, pickle.UnpicklingError):
+            except (EOFError, OSError):
+                return
+            except Exception:  # a class that cannot be made again; those who wait must be told all the same
+                logger.exception("What the process that predicts says is not understood")
                 return
             if isinstance(number, int):
                 if (asked := self._asked.pop(number, None)) is not None:

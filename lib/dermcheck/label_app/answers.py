@@ -10,6 +10,7 @@ import hashlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -103,8 +104,9 @@ class Question:
     keep: bool = False
     """Whether the objects to be stored beside the photograph are wanted too."""
 
+    @cached_property
     def digest(self) -> str:
-        """Return the SHA-256 of the content."""
+        """SHA-256 of the content."""
         return hashlib.sha256(self.content).hexdigest()
 
 

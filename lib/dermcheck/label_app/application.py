@@ -409,7 +409,7 @@ class DermCheckApp(MONAILabelApp):  # type: ignore[misc]  # monailabel has no ty
 
 def _key(question: Question, models: tuple[tuple[str, str, str], ...]) -> Hashable:
     """Return all that an answer depends on."""
-    return question.digest(), question.model, question.form, models
+    return question.digest, question.model, question.form, models
 
 
 def _models(conf: Mapping[str, str]) -> Path | Registry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from dermcheck.inference import ComputedPhotograph, Predictor, PreparedPhotograph
 
 __all__ = ["MicroBatches"]
+
+logger = logging.getLogger(__name__)
 
 _MOST: Final = 8
 """Photographs in a batch. More are hardly quicker for each, and the first would wait for the last."""
@@ -40,8 +43,6 @@ class MicroBatches:
         self._waiting: deque[_Wanted] = deque()
         self._coming = 0
         self._thread: threading.Thread | None = None
-        self.sizes: deque[int] = deque(maxlen=1000)
-        """How many photographs the latest batches had."""
 
     @contextmanager
     def coming(self) -> Iterator[None]:
@@ -69,10 +70,10 @@ class MicroBatches:
     def _run(self) -> None:
         while True:
             batch = self._next_batch()
-            self.sizes.append(len(batch))
             try:
                 found = batch[0].predictor.compute([each.photograph for each in batch])
-            except Exception:  # one of them may be to blame
+            except Exception as error:  # one of them may be to blame
+                logger.warning("%d photographs together failed, each is tried alone: %r", len(batch), error)
                 for each in batch:
                     _compute_alone(each)
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
@@ -126,8 +127,9 @@ class PredictionQueue:
                 self._jobs.pop(job.key, None)
             self._waiting.clear()
             self._changed.notify_all()
+        until = time.monotonic() + _LAST_PREDICTION_S
         for thread in self._threads:
-            thread.join(_LAST_PREDICTION_S)
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _enter(self, key: Hashable, work: Callable[[], Any]) -> _Job:
         with self._changed:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
+from dermcheck.active_learning.label_quality import union_of as union
 from dermcheck.datastore.label_files import read_label_file
 from dermcheck.dicom.segmentation import read_segmentation
 from dermcheck.errors import DermCheckError
@@ -124,14 +123,6 @@ def read_earlier_label(store: StudyStore, image: str, label: str) -> Proposal | 
         logger.info("Label %s cannot be compared with: %s", label, error)
         return None
     return Proposal(union(segments, header), _one_class(segments))
-
-
-def union(segments: Iterable[LesionSegment], header: PhotographHeader) -> LesionMask:
-    """Return what any of the lesions covers, (rows, columns)."""
-    mask = np.zeros((header.rows, header.columns), np.bool_)
-    for segment in segments:
-        mask |= segment.mask
-    return mask
 
 
 def _one_class(segments: Iterable[LesionSegment]) -> str | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from monailabel.interfaces.tasks.train import TrainTask
 
 from dermcheck.errors import ArgumentError, NotFoundError
+from dermcheck.label_app import STUDIES_VARIABLE
 from dermcheck.label_app.training_jobs import TrainingJob, TrainingJobs
 from dermcheck.learning.place import TrainingRunsError, is_training, latest_progress
 
@@ -18,10 +19,7 @@ if TYPE_CHECKING:
     from dermcheck.networks.cards import Task
     from dermcheck.training.progress import Progress
 
-__all__ = ["STUDIES_VARIABLE", "LesionTrainTask", "Trainers", "make_train_tasks"]
-
-STUDIES_VARIABLE: Final = "DERMCHECK_STUDIES"
-"""Environment variable of `dermcheck train`: an address with a password is not for the list of processes."""
+__all__ = ["LesionTrainTask", "Trainers", "make_train_tasks"]
 
 _TRAINERS: Final[Mapping[str, tuple[Task, str]]] = {
     "lesion_classification": ("classification", "Learns diagnoses from the corrections in the studies."),
@@ -111,6 +109,7 @@ class Trainers:
     def __init__(self, tasks: Mapping[str, LesionTrainTask], registry: Path, studies: str) -> None:
         self._tasks = tasks
         self._registry = registry
+        # By the environment: an address with a password is not for the list of processes.
         self._jobs = TrainingJobs({STUDIES_VARIABLE: studies})
 
     def start(self, name: str, request: Mapping[str, Any], *, enqueue: bool = False) -> dict[str, Any]:

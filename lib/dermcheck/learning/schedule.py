@@ -154,7 +154,7 @@ class Plan:
     missing: int | None = None
     """How many new corrections are still missing; None if their number does not decide."""
     at: datetime | None = None
-    """When the next night begins; None if no night decides. It has begun where it lies in the past."""
+    """When the next night begins in which it may start; None if no night decides."""
     occasion: str = ""
     """If due: why, for the registry's log."""
 

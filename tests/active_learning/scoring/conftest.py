@@ -16,10 +16,7 @@ from dermcheck.datastore import StudyStore
 from dermcheck.dicom.author import Clinician
 from dermcheck.dicom.photo_import import PhotoDetails, photo_to_dicom
 from dermcheck.dicom.segmentation import LesionSegment, write_segmentation
-from dermcheck.lesions import CLASSES, LESION_CLASSES
-from dermcheck.networks import Calibration, InputSpec, ModelCard, build_network, save_model
-
-HALF = (0.5, 0.5, 0.5)
+from dermcheck.lesions import LESION_CLASSES
 
 
 @pytest.fixture(autouse=True)
@@ -28,35 +25,12 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def save_models() -> Callable[..., Path]:
-    """Save both networks with random weights, other ones for each seed."""
+def save_models(save_random_models: Callable[..., Path]) -> Callable[..., Path]:
+    """Save both small networks with random weights, other ones for each seed."""
+    torch.set_num_threads(1)
 
     def save(folder: Path, seed: int = 0) -> Path:
-        torch.manual_seed(seed)
-        torch.set_num_threads(1)
-        for name, task, architecture in (
-            ("classifier", "classification", "efficientnet_lite0"),
-            ("outliner", "segmentation", "efficientnet_lite0_unet"),
-        ):
-            classifies = task == "classification"
-            network = build_network(architecture, task)
-            network(torch.rand(4, 3, 64, 64) * 2 - 1)  # batch normalisation gathers statistics
-            values: dict[str, Any] = {
-                "name": f"Test {name}",
-                "version": f"{seed}.0",
-                "task": task,
-                "architecture": architecture,
-                "classes": CLASSES if classifies else ("lesion",),
-                "input": InputSpec(
-                    side=64, mean=HALF, std=HALF, geometry="centre_square" if classifies else "short_side"
-                ),
-                "calibration": Calibration.identity() if classifies else None,
-                "data": "none, random weights",
-                "licence": "CC0",
-                "command": "pytest",
-            }
-            save_model(folder / name, network, ModelCard(**values))
-        return folder
+        return save_random_models(folder, "efficientnet_lite0", "efficientnet_lite0_unet", seed)
 
     return save
 

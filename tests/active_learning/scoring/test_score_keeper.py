@@ -187,6 +187,15 @@ def test_what_cannot_be_read_is_left_out_and_tried_again_on_request(keep, add, s
     assert keeper.progress()["failed"] == 0
 
 
+def test_photographs_of_several_frames_are_not_counted_as_waiting(keep, add, store, monkeypatch):
+    images = add(3)
+    monkeypatch.setattr(store, "multi_frame_ids", lambda: frozenset(images[:1]))
+    keeper = keep()
+    keeper.begin()
+    wait_complete(keeper, 2)
+    assert keeper.progress()["of"] == 2
+
+
 def test_an_unreachable_archive_is_no_fault_of_the_photographs(keep, add):
     add(2)
     scorers = []
@@ -205,6 +214,27 @@ def test_an_unreachable_archive_is_no_fault_of_the_photographs(keep, add):
     keeper.start()
     wait_complete(keeper, 2)
     assert keeper.progress()["problem"] is None
+
+
+def test_a_label_out_of_reach_is_tried_again_later_and_not_all_the_time(keep, add, label):
+    [image] = add(1)
+    label(image, 4)
+    asked = []
+
+    class Scorer(LocalScorer):
+        def answer(self, jobs):
+            asked.append(jobs[0]["kind"])
+            self.unreachable = asked == ["label"]
+            return super().answer(jobs)
+
+    keeper = keep(start_scorer=Scorer)
+    keeper.begin()
+    wait_complete(keeper, 1)
+    time.sleep(0.3)  # some ten looks
+    assert asked == ["label", "photograph"]
+    assert keeper.classes == {}
+    keeper.start()
+    wait(lambda: keeper.classes == {image: 4}, keeper)
 
 
 def test_nothing_is_begun_while_a_clinician_waits_and_after_a_stop(keep, add):

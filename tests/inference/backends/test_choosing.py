@@ -16,7 +16,7 @@ from dermcheck.inference.backends.choosing import _examine
 from dermcheck.inference.backends.models import RunnableModel
 from dermcheck.inference.backends.openvino_runner import Lanes, OpenVINORunner
 from dermcheck.inference.backends.torch_runner import TorchRunner
-from dermcheck.networks import save_model
+from dermcheck.networks import Calibration, save_model
 from dermcheck.networks.checkpoint import StoredModel
 
 EXPORTED = pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
@@ -193,6 +193,8 @@ class FailingDevice(TorchRunner):
     """Stands for a GPU: as torch on the processor, but out of memory."""
 
     def _computed(self, batch):
+        if self._device.type == "cpu":
+            return super()._computed(batch)
         raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
 
 
@@ -200,6 +202,38 @@ def test_a_gpu_that_fails_is_a_failure_of_the_back_end(tiny_model, pictures):
     gpu = FailingDevice(tiny_model("classification").build, "meta")
     with pytest.raises(BackendError, match=r"could not compute on meta \(CUDA out of memory\.\)$"):
         gpu.start(pictures((32, 32)))()
+
+
+def test_a_gpu_that_fails_from_the_start_leaves_the_processor_and_a_sentence(
+    tiny_model, export_cache, pictures, monkeypatch, told
+):
+    monkeypatch.delenv("DERMCHECK_BACKEND")
+    monkeypatch.setattr(choosing, "torch_device", lambda: "meta")
+    monkeypatch.setattr(choosing, "TorchRunner", FailingDevice)
+    model, shown = tiny_model("classification"), pictures((32, 32))
+    runner = open_runner(model, None, export_cache)
+    assert " on cpu" in runner.description
+    assert "could not compute on meta (CUDA out of memory.). Tiny classifier runs with torch" in told.text
+    expected = TorchRunner(model.build).start(shown)()
+    np.testing.assert_array_equal(runner.start(shown)()[0][0], expected[0][0])
+
+
+@EXPORTED
+def test_another_calibration_of_the_same_weights_is_examined_anew(
+    tiny_model, export_cache, monkeypatch, backend
+):
+    """Which precision holds depends on the decisions, and these on the calibration."""
+    model = tiny_model("classification")
+    open_runner(model, backend, export_cache)
+    examined, real = [], choosing._examine
+    monkeypatch.setattr(
+        choosing, "_examine", lambda model, *a: examined.append(model.card) or real(model, *a)
+    )
+    sharper = dataclasses.replace(Calibration.identity(), temperature=0.1)
+    other = dataclasses.replace(model, card=dataclasses.replace(model.card, calibration=sharper))
+    for opened in (model, other):
+        open_runner(opened, backend, export_cache)
+    assert examined == [other.card]
 
 
 def test_mixed_precision_computes_in_fewer_bits(tiny_model, pictures):

@@ -68,11 +68,11 @@ def class_order(
 ) -> npt.NDArray[np.intp]:
     """Return as many rows of the pool as the last budget, in the order in which they are labelled."""
     rng = np.random.default_rng([seed, 0])
+    if strategy == "random":  # learns nothing on the way
+        return rng.permutation(material.pool)[: budgets[-1]]
     row_of = {
         str(name): int(row) for row, name in zip(material.pool, material.image_id[material.pool], strict=True)
     }
-    if strategy == "random":  # learns nothing on the way
-        return rng.permutation(material.pool)[: budgets[-1]]
     labelled = np.empty(0, np.intp)
     for total in rounds(budgets):
         open_rows = np.setdiff1d(material.pool, labelled)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,7 +42,7 @@ class StudyPlan:
     """Shares of wrong diagnoses, each a study of its own; outlines are replayed without."""
     outline_archive: int = 1000
     outline_steps: int = 200
-    pool_folds: tuple[int, ...] = field(default=POOL_FOLDS)
+    pool_folds: tuple[int, ...] = POOL_FOLDS
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""

@@ -82,12 +82,5 @@ _STRATEGIES: Final[Mapping[str, Callable[[Pool, Labelled, int, np.random.Generat
         {"random": _random, "uncertain": _uncertain, "diverse": _diverse, "hybrid": choose_hybrid}
     )
 )
-STRATEGIES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "random": "Any photograph without a label, each equally likely",
-        "uncertain": "The photographs of whose class and outline the models are least sure",
-        "diverse": "Photographs unlike the labelled ones and unlike each other",
-        "hybrid": "Photographs that teach most: unsure, unlike the labelled ones, of classes that they lack",
-    }
-)
-"""What each strategy offers, by its name."""
+STRATEGIES: Final = tuple(_STRATEGIES)
+"""Their names."""

@@ -169,14 +169,19 @@ class _WithFallback:
 
 
 def _open_torch(model: RunnableModel, device: str) -> Runner:
-    """Open PyTorch; on a GPU in half precision, if that holds."""
+    """Open PyTorch; on a GPU in half precision, if that holds, and not there if it fails at once."""
     model.build()  # now, as weights that are not the architecture's are an error of loading
     exact = TorchRunner(model.build, device)
     if device == "cpu":
         return exact
     mixed = TorchRunner(model.build, device, torch.float16)
     pictures = drawn_pictures(model.card, _PICTURES + _MORE_PICTURES)
-    difference = compare(model.card, exact.start(pictures)(), mixed.start(pictures)())
+    try:
+        difference = compare(model.card, exact.start(pictures)(), mixed.start(pictures)())
+    except BackendError as error:
+        on_processor = TorchRunner(model.build)
+        logger.warning("%s. %s runs with %s", error, model.card.name, on_processor.description)
+        return on_processor
     holds = difference.holds(reduced=True)
     if not holds:
         logger.info("%s is not computed in float16 on %s: %s", model.card.name, device, difference)
@@ -229,7 +234,7 @@ def _findings(
     ways: Sequence[Lanes],
 ) -> _Findings:
     """Read what was found out on this processor, or find it out."""
-    name = f"{key}-{model.processor_key(processor_in_words())}"
+    name = f"{key}-{model.findings_key(processor_in_words())}"
     known = cache.find(name)
     if known is not None:
         try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import torch
 from torch import nn
 
 from dermcheck.inference.backends.exportable import Exportable
@@ -56,10 +57,10 @@ class RunnableModel:
         digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()
         return f"{backend.replace(' ', '-')}-{card.task}-{digest[:24]}"
 
-    @staticmethod
-    def processor_key(processor: str) -> str:
-        """Name a processor, as far as what was found out depends on it."""
-        return hashlib.sha256(processor.encode()).hexdigest()[:12]
+    def findings_key(self, processor: str) -> str:
+        """Name what else decides which precision holds and is quickest: the weights are in `key`."""
+        about = f"{processor}, torch {torch.__version__}, {self.card.calibration}"
+        return hashlib.sha256(about.encode()).hexdigest()[:12]
 
 
 def _hash_of(network: nn.Module) -> str:

@@ -4,7 +4,7 @@
  * OHIF imports it by the address that its configuration names under `extensions` and `modes`. It brings a
  * handler for photographs, a panel, and the keys; everything that reaches into OHIF is in ohif.js.
  */
-import { ID, Viewer, addMetaData, makeMode, photographHandler } from './ohif.js';
+import { ID, Viewer, addMetaData, makeMode, outliveFailedLoads, photographHandler } from './ohif.js';
 import { listenToKeys } from './keys.js';
 import { Panel } from './panel.js';
 import { Workplace } from './workplace.js';
@@ -34,7 +34,10 @@ function leave() {
 
 const extension = {
   id: ID,
-  preRegistration: addMetaData,
+  preRegistration: () => {
+    addMetaData();
+    outliveFailedLoads();
+  },
   getSopClassHandlerModule: photographHandler,
   // A run-time module cannot import React: one hand-made element, whose ref fills it with our own DOM.
   getPanelModule: () => [{

@@ -67,6 +67,22 @@ export function addMetaData() {
   }, 20000);
 }
 
+/**
+ * Keep the viewer on the screen when a photograph's pixels cannot be loaded.
+ *
+ * Cornerstone rejects two promises then. One is for whoever asked for the photograph, and tells them; the other,
+ * of its cache, it drops, and OHIF covers the page with "Something went wrong" for rejections that nobody handles.
+ */
+export function outliveFailedLoads() {
+  const { cache } = window.cornerstone;
+  const put = cache.putImageLoadObject;
+  cache.putImageLoadObject = function handled(...given) {
+    const cached = put.apply(this, given);
+    cached.catch(error => console.error(error)); // whoever asked is told in words
+    return cached;
+  };
+}
+
 /** Grey photographs are shown as they are: Cornerstone would stretch their contrast. */
 function greyWindow({ SamplesPerPixel, BitsStored, WindowCenter }) {
   if (SamplesPerPixel !== 1 || BitsStored !== 8 || WindowCenter !== undefined) return undefined;
@@ -314,7 +330,11 @@ export class Viewer {
     const { id, derived } = this.outline;
     this.outline = null;
     this.services.segmentationService.remove(id);
-    window.cornerstone.cache.removeImageLoadObject(derived);
+    const { cache } = window.cornerstone;
+    // OHIF 3.13 makes a volume of the label map; while there is one, the cache refuses to drop its image.
+    const volumes = cache.getVolumes().filter(volume => volume?.imageIds?.includes(derived));
+    volumes.forEach(({ volumeId }) => cache.removeVolumeLoadObject(volumeId));
+    cache.removeImageLoadObject(derived);
   }
 
   /** Colour the lesions: [red, green, blue] of value 1, 2, … */

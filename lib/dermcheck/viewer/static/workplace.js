@@ -161,7 +161,7 @@ export class Workplace {
       startedFrom: 'nothing', basedOn: null, dirty: false, predicting: false, visible: true,
       reason: ready?.reason ?? '', again: Boolean(ready?.again), attention: new Attention(),
     };
-    this.current?.attention.stop();
+    this.#turnFrom(this.current, image);
     this.current = current;
     if (this.offered === image) this.offered = null;
     this.viewer.takeAway();
@@ -174,6 +174,12 @@ export class Workplace {
     }
     if (current !== this.current) return;
     await this.#open(current, ready);
+  }
+
+  /** Another photograph takes this one's place: others may be handed it, unless it is about to be stored. */
+  #turnFrom(left, image) {
+    left?.attention.stop();
+    if (left && left.image !== image && !outbox.of(left.image)) this.#giveBack(left.image);
   }
 
   /** `again`: for a second reading, without the answers that are stored. */
@@ -529,12 +535,12 @@ export class Workplace {
       const { image, study, reason, second_reading: again, detail: why } = await this.#offered();
       detail = why;
       if (!image) break;
+      this.#offer(image);
       try {
         await this.viewer.load(study, image);
-        this.offered = image;
         return { image, study, reason, again, ...this.#prepare(image, again) };
       } catch (error) {
-        this.#giveBack(image);
+        this.#offer(null);
         (error.lasting ? this.unshowable : this.seen).add(image);
         if (!error.lasting) failures += 1;
         if (failures === MOST_FAILURES) throw error;
@@ -558,6 +564,12 @@ export class Workplace {
     return found;
   }
 
+  /** Keep a photograph in hand to be shown next, null for none; the one before is given back. */
+  #offer(image) {
+    if (this.offered && this.offered !== image) this.#giveBack(this.offered);
+    this.offered = image;
+  }
+
   /** Ask ahead for what is known of a photograph, and for a prediction. */
   #prepare(image, again) {
     const known = this.#ask(image, again);
@@ -574,8 +586,7 @@ export class Workplace {
 
   set strategy(name) {
     preferences.set('strategy', name);
-    if (this.offered) this.#giveBack(this.offered); // chosen by the strategy before
-    this.offered = null;
+    this.#offer(null); // chosen by the strategy before
     this.prefetch();
   }
 
@@ -598,7 +609,6 @@ export class Workplace {
         return;
       }
       this.ready = upcoming;
-      if (this.current && !outbox.of(this.current.image)) this.#giveBack(this.current.image);
       this.viewer.show(upcoming.image);
     } catch (error) {
       this.tell('error', error.message, { label: say('again'), run: () => this.next() });
