@@ -1,6 +1,8 @@
 """Every back end answers as PyTorch does, whatever is computed beside a picture."""
 
 import gc
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,6 +10,7 @@ import psutil
 import pytest
 
 from dermcheck.inference.backends import choosing, open_runner
+from dermcheck.inference.backends.openvino_runner import export_openvino
 from dermcheck.inference.backends.torch_runner import TorchRunner
 
 pytest.importorskip("openvino")
@@ -78,3 +81,37 @@ def test_memory_does_not_grow_with_the_number_of_pictures_and_sizes(
         runner.start(shown)()
     # The inputs and answers of these 756 pictures take 90 MB, a network for each size 63 times a network.
     assert used_mb() - before < 10
+
+
+SIGNAL_AFTER_RUNNERS = """
+import faulthandler, gc, os, signal, sys
+from pathlib import Path
+import numpy as np
+from dermcheck.inference.backends.openvino_runner import Lanes, OpenVINORunner
+
+faulthandler.enable()  # gives the main thread a stack for signals, as pytest does
+files = {path.name: path.read_bytes() for path in Path(sys.argv[1]).iterdir()}
+runners = [OpenVINORunner(files, "f32", Lanes(1, 1)) for _ in range(4)]
+for runner in runners:
+    runner.start([np.zeros((32, 32, 3), np.float32)])()
+del runner
+while runners:
+    del runners[0]
+    gc.collect()
+signal.signal(signal.SIGINT, lambda *_: print("came"))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_a_signal_after_networks_were_exchanged_does_not_end_the_process(tiny_model, tmp_path):
+    """Each `openvino.Core` that goes takes a signal stack with it, which the thread may still use."""
+    for name, content in export_openvino(tiny_model("segmentation").build(), 32).items():
+        (tmp_path / name).write_bytes(content)
+    child = subprocess.run(
+        [sys.executable, "-c", SIGNAL_AFTER_RUNNERS, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (child.returncode, child.stdout) == (0, "came\n"), child.stderr

