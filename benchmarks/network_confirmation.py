@@ -23,7 +23,7 @@ from dermcheck.active_learning.simulation.runs import Outcome
 from dermcheck.active_learning.simulation.study import CLASS_BUDGETS
 from dermcheck.datastore.locations import cache_root
 from dermcheck.training.data import decode, open_data_set
-from dermcheck.training.numerics import fastest_numerics
+from dermcheck.training.numerics import Numerics, best_device, fastest_numerics
 
 RATE, BATCH = 1e-3, 32
 
@@ -86,10 +86,19 @@ def main():
     parser.add_argument("--side", type=int, default=96)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--fold", type=int, default=9)
+    parser.add_argument(
+        "--precision",
+        choices=["fastest", "float32", "bfloat16"],
+        default="fastest",
+        help="of the arithmetic (default: what is timed as the fastest here)",
+    )
     arguments = parser.parse_args()
     photographs = decode(open_data_set(arguments.data), 256, cache_root() / "training")
     network, start = load_start_network()
-    numerics = fastest_numerics(network, arguments.side, BATCH)
+    if arguments.precision == "fastest":
+        numerics = fastest_numerics(network, arguments.side, BATCH)
+    else:
+        numerics = Numerics(best_device(), getattr(torch, arguments.precision))
     print(f"{start}, {arguments.side} px, {arguments.steps} steps of {BATCH}, {numerics}", flush=True)
     features = compute_features(photographs, network, start, cache_root() / "simulation", numerics)
     pool, report = photographs.rows(range(8)), photographs.rows([arguments.fold])

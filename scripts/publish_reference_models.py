@@ -6,9 +6,14 @@ r"""Publish a trained reference model: calibrate on fold 8, measure fold 9 once,
 
 Takes a state dict (.pt or .safetensors) or the folder of a candidate with its card, of a classifier or an
 outliner. What is measured is the half-precision weights as they are shipped, on the original picture files
-through the product's own prediction, not the trainer's arrays. Fold 9 is used for nothing else. With
-``--measure DIR`` in place of ``--weights`` and ``--output``, a published model is measured again and nothing
-is written.
+through the product's own prediction, not the trainer's arrays. Fold 9 is used for nothing else.
+
+    python3 scripts/publish_reference_models.py --measure DIR [DIR ...] --write ...
+
+measures published models again, and with ``--write`` puts the figures into their cards. Answers to changed
+photographs are measured of a classifier and an outliner together: what DIR lacks of them is the shipped one.
+``scripts/check_reference_models.py`` then proves the figures through ``dermcheck batch``, and
+``scripts/write_reference_pages.py`` writes them into the documentation.
 """
 
 from __future__ import annotations
@@ -16,34 +21,36 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import load_file
-from torch import nn
 
-from dermcheck.dicom import read_picture
-from dermcheck.inference.classifier import Classifier
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from dermcheck.files import replace_file
 from dermcheck.lesions import CLASSES
 from dermcheck.networks.architectures import ARCHITECTURES, build_network
 from dermcheck.networks.cards import OUTLINER_CLASSES, Calibration, InputSpec, ModelCard
-from dermcheck.networks.checkpoint import CARD_NAME, load_model, save_model
-from dermcheck.networks.photograph_probe import probe_of
+from dermcheck.networks.checkpoint import CARD_NAME, REFERENCE_MODELS, load_model, save_model
 from dermcheck.training.calibration import finish_card
 from dermcheck.training.data import DataSet, Photographs, decode, identify, open_data_set
 from dermcheck.training.data.sampling import sampling_prior
-from dermcheck.training.data.splits import FIT, REPORT
-from dermcheck.training.evaluation.answers import classify_photographs, outline_photographs
-from dermcheck.training.evaluation.reports import classification_report, outline_report
-from dermcheck.training.negatives import NEGATIVE_KINDS, draw_negatives
-from dermcheck.training.photograph_check import CheckFeatures, gather_features, measure_left_out
+from dermcheck.training.data.splits import FIT
+from dermcheck.training.photograph_check import gather_features
+from reference_publishing.measuring import (
+    HAM10000,
+    TASK1,
+    Model,
+    measure,
+    measure_check,
+    measure_robustness,
+)
 
-HAM10000, TASK1 = "ham10000", "isic2018_task1"
 LICENCE = (
     "CC BY-NC 4.0 (research, non-commercial): trained on HAM10000 (ViDIR Group, Medical University of "
     "Vienna, CC BY-NC 4.0), ISIC 2018 Task 1 masks (CC0) and ISIC 2019 diagnoses (CC BY-NC 4.0)"
@@ -60,8 +67,7 @@ CACHE_SIDE = 256
 NAMES = {"classification": "DermCheck classifier", "segmentation": "DermCheck outliner"}
 MULTIPLES = {"unet": 16}
 """Others halve their input five times."""
-
-Model = tuple[nn.Module, ModelCard]
+SHIPPED = {"classification": REFERENCE_MODELS / "classifier", "segmentation": REFERENCE_MODELS / "outliner"}
 
 
 def read_trained(arguments: argparse.Namespace, photographs: Photographs) -> Model:
@@ -112,69 +118,56 @@ def first_calibration(photographs: Photographs, drawn_power: float) -> Calibrati
     )
 
 
-def measure(
-    model: Model, data: DataSet, photographs: Photographs, features: CheckFeatures | None = None
-) -> dict[str, Any]:
-    """All figures of fold 9, each with its 95 % bootstrap interval by lesion, by data set."""
-    network, card = model
-    figures: dict[str, Any] = {"fold": 9}
-    for source in (HAM10000, TASK1):
-        part = only(data, source)
-        if card.task == "segmentation":
-            figures[source] = outline_report(outline_photographs(model, part, REPORT, progress=True))
-        else:
-            answers = classify_photographs(model, part, REPORT, progress=True)
-            figures[source] = classification_report(answers, card.rules)
-        for bulky in ("sources", "problems"):
-            del figures[source][bulky]
-    if card.task == "classification" and probe_of(network) is not None:
-        features = features or gather_features(network, card, photographs)
-        figures["no_lesion_photograph"] = {
-            "kinds_left_out_of_the_fit": features and measure_left_out(network, card, photographs, features),
-            "new_pictures_of_all_kinds": flagged_kinds(Classifier(network, card)),
-            "sample_pictures": flagged_samples(Classifier(network, card)),
-        }
-    return figures
+def measure_again(arguments: argparse.Namespace, data: DataSet, photographs: Photographs | None) -> None:
+    """Measure published models, print the figures, and write them into the cards if that is asked for."""
+    models = {folder: load_model(folder) for folder in arguments.measure}
+    figures = {folder: measure(model, data) for folder, model in models.items()}
+    by_task = {task: [f for f, (_, card) in models.items() if card.task == task] for task in SHIPPED}
+    outliner, *further = by_task["segmentation"] or [SHIPPED["segmentation"]]
+    if further:
+        raise SystemExit("--measure takes one outliner at a time: each classifier is measured beside it.")
+    for classifier in by_task["classification"] or [SHIPPED["classification"]]:
+        pair = classifier, outliner
+        found = measure_robustness(*(models.get(folder) or load_model(folder) for folder in pair), data)
+        for folder, robustness in zip(pair, found.values(), strict=True):
+            if folder in figures:
+                _add_robustness(figures[folder], robustness)
+    for folder, (network, card) in models.items():
+        check = measure_check((network, card), photographs) if photographs is not None else None
+        if check is not None:
+            figures[folder]["no_lesion_photograph"] = check
+        card = dataclasses.replace(card, figures={**card.figures, **figures[folder]})
+        if arguments.write:
+            replace_file(folder / CARD_NAME, card.to_json())
+        print(json.dumps(card.figures, indent=2, ensure_ascii=False))
 
 
-def only(data: DataSet, source: str) -> DataSet:
-    """Keep one source's photographs, with the folds that all of them together have."""
-    kept = tuple(photograph for photograph in data.photographs if photograph.source == source)
-    return DataSet(source, kept, data.problems)
-
-
-def flagged_kinds(classifier: Classifier) -> dict[str, float]:
-    """Tell which share of newly drawn pictures is flagged, of each kind that the check was fitted on."""
-    kinds, pictures = draw_negatives(40, CACHE_SIDE, seed=7)
-    said = [classifier.diagnose([pixels])[0].caution.is_lesion_photograph for pixels in pictures]
-    flagged = ~np.array(said)
-    return {kind: round(float(flagged[kinds == kind].mean()), 4) for kind in NEGATIVE_KINDS}
-
-
-def flagged_samples(classifier: Classifier) -> dict[str, bool]:
-    """Tell which of the sample pictures that come with other packages are flagged; none was fitted to."""
-    pictures = dict(sample_pictures())
-    said = [classifier.diagnose([pixels])[0] for pixels in pictures.values()]
-    return {name: not each.caution.is_lesion_photograph for name, each in zip(pictures, said, strict=True)}
-
-
-def sample_pictures() -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-    """Yield what scikit-image, scikit-learn and matplotlib bring along: people, cats, texts, textures, ..."""
-    import matplotlib as mpl
-    import skimage.data
-    import sklearn.datasets
-
-    folders = (
-        Path(skimage.data.__file__).parent,
-        Path(sklearn.datasets.__file__).parent / "images",
-        Path(mpl.get_data_path()) / "sample_data",
+def publish(arguments: argparse.Namespace, data: DataSet, photographs: Photographs) -> None:
+    """Finish a trained model's card, measure what will be shipped, and write both."""
+    network, card = read_trained(arguments, photographs)
+    # Probabilities are meant for patients like HAM10000's; Task 1 has other shares of the classes.
+    classifies = card.task == "classification"
+    features = gather_features(network, card, photographs) if classifies else None
+    source = HAM10000 if classifies else None
+    card = finish_card(network, card, photographs, source=source, features=features)
+    with tempfile.TemporaryDirectory() as trial:
+        save_model(Path(trial) / "model", network, card)
+        model = load_model(Path(trial) / "model")
+        figures = measure(model, data)
+        partner = load_model(SHIPPED["segmentation" if classifies else "classification"])
+        robustness = measure_robustness(*((model, partner) if classifies else (partner, model)), data)
+        _add_robustness(figures, robustness[card.task])
+        if (check := measure_check(model, photographs, features)) is not None:
+            figures["no_lesion_photograph"] = check
+    card = save_model(
+        arguments.output, network, dataclasses.replace(card, figures={**card.figures, **figures})
     )
-    for folder in folders:
-        for path in sorted([*folder.glob("*.png"), *folder.glob("*.jpg")]):
-            with Image.open(path) as picture:
-                opaque = "A" not in picture.getbands()  # the product refuses others
-            if opaque:
-                yield path.stem, read_picture(path)
+    print(json.dumps(json.loads(card.to_json()), indent=2, ensure_ascii=False))
+
+
+def _add_robustness(figures: dict[str, Any], robustness: dict[str, Any]) -> None:
+    for source, found in robustness.items():
+        figures[source]["robustness"] = found
 
 
 def main() -> None:
@@ -197,30 +190,29 @@ def main() -> None:
     parser.add_argument("--side", type=int, help="input side in pixels that a state dict was trained for")
     parser.add_argument("--weights", type=Path, help="state dict (.pt, .safetensors) or a candidate's folder")
     parser.add_argument("--output", type=Path, help="new folder for weights and card")
-    parser.add_argument("--measure", type=Path, help="folder of a published model to measure again")
+    parser.add_argument(
+        "--measure", type=Path, nargs="+", metavar="DIR", help="folders of published models to measure again"
+    )
+    parser.add_argument("--write", action="store_true", help="with --measure: put the figures into the cards")
+    parser.add_argument(
+        "--keep-check", action="store_true",
+        help="with --measure: leave the figures on pictures of other things as they are; quicker",
+    )  # fmt: skip
     arguments = parser.parse_args()
     if (arguments.measure is None) == (arguments.weights is None or arguments.output is None):
         parser.error("give --weights and --output, or --measure alone")
     data = open_data_set(arguments.ham10000, name=HAM10000)
     data += open_data_set(arguments.task1, diagnoses=arguments.diagnoses, name=TASK1)
-    photographs = decode(data, CACHE_SIDE, arguments.cache)
-    data = identify(data, arguments.cache)  # known from decoding
-    for sentence in photographs.problems:
-        print(sentence)
+    photographs = None if arguments.keep_check else decode(data, CACHE_SIDE, arguments.cache)
+    data = identify(data, arguments.cache)
+    for sentence in data.problems:
+        print(sentence, file=sys.stderr)
     if arguments.measure is not None:
-        print(json.dumps(measure(load_model(arguments.measure), data, photographs), indent=2))
-        return
-    network, card = read_trained(arguments, photographs)
-    # Probabilities are meant for patients like HAM10000's; Task 1 has other shares of the classes.
-    source = HAM10000 if card.task == "classification" else None
-    classifies = card.task == "classification"
-    features = gather_features(network, card, photographs) if classifies else None
-    card = finish_card(network, card, photographs, source=source, features=features)
-    with tempfile.TemporaryDirectory() as trial:
-        save_model(Path(trial) / "model", network, card)
-        figures = measure(load_model(Path(trial) / "model"), data, photographs, features)
-    card = save_model(arguments.output, network, dataclasses.replace(card, figures=card.figures | figures))
-    print(json.dumps(json.loads(card.to_json()), indent=2))
+        measure_again(arguments, data, photographs)
+    elif photographs is None:
+        parser.error("--keep-check goes with --measure: a new model's check is measured")
+    else:
+        publish(arguments, data, photographs)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from dermcheck.files import replace_file
 from dermcheck.lesions import CLASSES
 from dermcheck.networks import build_densenet121, load_model
 from dermcheck.training.dendrites import DendriteGrowth, DendriteSettings, GrowthStep, dendrites_available
@@ -388,9 +389,7 @@ def run(work: Path, arm: Arm, seed: int) -> None:
         "probability": probability.round(6).tolist(),
     }
     path = record(work, arm.name, seed)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(result))
-    partial.replace(path)
+    replace_file(path, json.dumps(result))
 
 
 def _train(

@@ -1,5 +1,6 @@
 """Shared by all tests: programs that come from Debian packages, and Hypothesis' settings."""
 
+import errno
 import json
 import os
 import shutil
@@ -52,6 +53,25 @@ def require_program() -> Callable[[str, str], str]:
         return path
 
     return require
+
+
+@pytest.fixture
+def fill_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Callable[[], None]]:
+    """Let the disk be full for a file or folder of this name; what is returned makes room again."""
+
+    def fill(name: str) -> Callable[[], None]:
+        flush = os.fsync
+
+        def refuse(descriptor: int) -> None:
+            path = Path(f"/proc/self/fd/{descriptor}").readlink()
+            if any(part.endswith(f"-{name}") for part in path.parts[-2:]):  # hidden until it is whole
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            flush(descriptor)
+
+        monkeypatch.setattr(os, "fsync", refuse)
+        return lambda: monkeypatch.setattr(os, "fsync", flush)
+
+    return fill
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from dermcheck.active_learning.agreement import (
     compare_readings,
     consensus,
     consensus_segmentation,
-    dice,
     marked_picture,
     read_readings,
     summarise,
@@ -27,6 +26,7 @@ from dermcheck.dicom.annotation_record import AnnotationRecord, read_record, wri
 from dermcheck.dicom.author import Algorithm, Clinician
 from dermcheck.dicom.photo_import import PhotoDetails, photo_to_dicom
 from dermcheck.dicom.segmentation import LesionSegment, read_segmentation, write_segmentation
+from dermcheck.dicom.segments import dice_index
 from dermcheck.errors import ArgumentError, MaskError, NotFoundError
 from dermcheck.lesions import lesion_class
 
@@ -194,9 +194,9 @@ def reading(reader: str, mask: np.ndarray, diagnosis: str | None = "nv", image: 
 
 def test_dice_by_hand_and_of_nothing():
     empty = np.zeros((ROWS, COLUMNS), bool)
-    assert dice(square(0, 0, 10), square(0, 5, 10)) == pytest.approx(2 * 50 / 200)
-    assert dice(empty, empty) == 1
-    assert dice(empty, square(0, 0, 3)) == 0
+    assert dice_index(square(0, 0, 10), square(0, 5, 10)) == pytest.approx(2 * 50 / 200)
+    assert dice_index(empty, empty) == 1
+    assert dice_index(empty, square(0, 0, 3)) == 0
 
 
 def test_only_the_newest_label_of_each_reader_takes_part(studies):
@@ -236,7 +236,7 @@ def test_the_consensus_follows_the_reliable_readers_and_marks_the_disagreement()
     found = consensus(
         [reading("a", good), reading("b", good, "mel"), reading("c", slightly), reading("d", bad)]
     )
-    assert dice(found.mask, good) > 0.95
+    assert dice_index(found.mask, good) > 0.95
     assert (found.disagreement == (good | slightly | bad) & ~(good & slightly & bad)).all()
     assert found.diagnosis == "nv"
     assert found.sensitivity[0] > 0.95 > 0.1 > found.sensitivity[3]

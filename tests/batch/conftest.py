@@ -1,15 +1,18 @@
 import csv
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import requests
 import torch
 from PIL import Image
 from pydicom import Dataset
@@ -49,6 +52,12 @@ def save_random_models(folder: Path, seed: int, version: str) -> Path:
         network(torch.rand(8, 3, 64, 64) * 2 - 1)  # batch normalisation gathers statistics
         save_model(folder / name, network, card)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test's first batch compute, whatever was answered in others."""
+    monkeypatch.setenv("DERMCHECK_CACHE", str(tmp_path / "cache of its own"))
 
 
 @pytest.fixture(scope="session")
@@ -118,16 +127,98 @@ def read_table() -> Callable[[Path], list[dict[str, str]]]:
     return read
 
 
+@pytest.fixture
+def pacs(orthanc) -> str:
+    """The DICOMweb address of an archive, emptied."""
+    for patient in requests.get(f"{orthanc}/patients", timeout=10).json():
+        requests.delete(f"{orthanc}/patients/{patient}", timeout=10).raise_for_status()
+    return f"{orthanc}/dicom-web"
+
+
+@pytest.fixture
+def send(pacs, draw_dicom, tmp_path) -> Callable[..., Dataset]:
+    """Store photographs in the archive as a camera does."""
+
+    def send(seed: int, **values: str) -> Dataset:
+        def change(dataset: Dataset) -> None:
+            for keyword, value in {"StudyDate": "20250101", **values}.items():
+                setattr(dataset, keyword, value)
+
+        dataset = draw_dicom(tmp_path / f"sent/{seed}.dcm", seed, change)
+        content = io.BytesIO()
+        dataset.save_as(content, enforce_file_format=True)
+        address = pacs.removesuffix("/dicom-web")
+        requests.post(f"{address}/instances", data=content.getvalue(), timeout=10).raise_for_status()
+        return dataset
+
+    return send
+
+
+class Relay:
+    """A way to an archive that can be interrupted."""
+
+    def __init__(self, target: str) -> None:
+        from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+        relay = self
+        self.lose_after_instances: int | None = None
+        self._instances = 0
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if "/instances/" in self.path:
+                    relay._instances += 1
+                lost = relay.lose_after_instances
+                if lost is not None and relay._instances > lost:
+                    self.close_connection = True
+                    self.connection.close()
+                    return
+                answer = requests.get(
+                    target.removesuffix("/dicom-web") + self.path,
+                    headers={"Accept": self.headers["Accept"]},
+                    timeout=30,
+                )
+                self.send_response(answer.status_code)
+                self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
+                self.send_header("Content-Length", str(len(answer.content)))
+                self.end_headers()
+                self.wfile.write(answer.content)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}/dicom-web"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def relay():
+    opened = []
+
+    def open_relay(target: str) -> Relay:
+        opened.append(Relay(target))
+        return opened[-1]
+
+    yield open_relay
+    for one in opened:
+        one.server.shutdown()
+        one.server.server_close()
+
+
 FORK_SERVER = """
 import json, os, resource, signal, sys, traceback
 import dermcheck.batch.archive  # the seconds that torch and MONAI take are spent once
+from dermcheck.batch import journal
 from dermcheck.cli import main
 from dermcheck.networks import build_network
 
+journal._COMMIT_SECONDS = 0.2  # as if there were five times the photographs
 build_network("densenet121", "classification")
 build_network("unet", "segmentation")
 
 def run(arguments, log, file_size_limit):
+    os.environ["DERMCHECK_CACHE"] = f"{log} cache"  # of its own: it shall compute
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
     for number in (1, 2):

@@ -1,45 +1,19 @@
 """A real archive (Orthanc) as input, and results stored in it or in a studies folder, once."""
 
-import io
-import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import requests
-from pydicom import Dataset, dcmread
+from pydicom import dcmread
 
 from dermcheck.batch import BatchSettings, Tally, run_batch
 from dermcheck.batch.inputs import ArchiveQuery, open_source
+from dermcheck.batch.status import read_status
+from dermcheck.batch.store import StoreTally
 from dermcheck.cli import main
 from dermcheck.dicom.references import referenced_images
 from dermcheck.errors import ArgumentError, NotFoundError, StorageError
-
-
-@pytest.fixture
-def pacs(orthanc) -> str:
-    """The DICOMweb address of an archive, emptied."""
-    for patient in requests.get(f"{orthanc}/patients", timeout=10).json():
-        requests.delete(f"{orthanc}/patients/{patient}", timeout=10).raise_for_status()
-    return f"{orthanc}/dicom-web"
-
-
-@pytest.fixture
-def send(pacs, draw_dicom, tmp_path) -> Callable[..., Dataset]:
-    """Store photographs in the archive as a camera does."""
-
-    def send(seed: int, **values: str) -> Dataset:
-        def change(dataset: Dataset) -> None:
-            for keyword, value in {"StudyDate": "20250101", **values}.items():
-                setattr(dataset, keyword, value)
-
-        dataset = draw_dicom(tmp_path / f"sent/{seed}.dcm", seed, change)
-        content = io.BytesIO()
-        dataset.save_as(content, enforce_file_format=True)
-        address = pacs.removesuffix("/dicom-web")
-        requests.post(f"{address}/instances", data=content.getvalue(), timeout=10).raise_for_status()
-        return dataset
-
-    return send
 
 
 @pytest.fixture
@@ -177,53 +151,34 @@ def test_a_list_has_no_place_to_store_into(tmp_path, draw_photo, models):
         run_batch(BatchSettings(tmp_path / "list.csv", tmp_path / "out", models, dicom=True, store=True))
 
 
-class Relay:
-    """A way to an archive that can be interrupted."""
-
-    def __init__(self, target: str) -> None:
-        from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-        relay = self
-        self.lose_after_instances: int | None = None
-        self._instances = 0
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                if "/instances/" in self.path:
-                    relay._instances += 1
-                lost = relay.lose_after_instances
-                if lost is not None and relay._instances > lost:
-                    self.close_connection = True
-                    self.connection.close()
-                    return
-                answer = requests.get(
-                    target.removesuffix("/dicom-web") + self.path,
-                    headers={"Accept": self.headers["Accept"]},
-                    timeout=30,
-                )
-                self.send_response(answer.status_code)
-                self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
-                self.send_header("Content-Length", str(len(answer.content)))
-                self.end_headers()
-                self.wfile.write(answer.content)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}/dicom-web"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+def test_other_probabilities_never_come_under_a_uid_that_was_given_already(
+    tmp_path, draw_dicom, models, monkeypatch
+):
+    draw_dicom(tmp_path / "in/0.dcm").save_as(tmp_path / "in/0.dcm", enforce_file_format=True)
+    settings = BatchSettings(tmp_path / "in", tmp_path / "out", models, dicom=True, store=True)
+    run_batch(settings)
+    monkeypatch.setenv("DERMCHECK_PRIOR", "akiec=2%,bcc=4%,bkl=12%,df=1%,mel=1%,nv=79%,vasc=1%")
+    again = run_batch(replace(settings, redo="changed"))
+    assert again.stored == StoreTally(stored=1)
+    assert len(list((tmp_path / "in").glob("*.dcm"))) == 5
 
 
-@pytest.fixture
-def relay():
-    opened = []
+def test_a_batch_that_was_stopped_while_it_stored_is_not_finished(tmp_path, draw_dicom, models):
+    for seed in range(2):
+        draw_dicom(tmp_path / f"in/{seed}.dcm", seed).save_as(
+            tmp_path / f"in/{seed}.dcm", enforce_file_format=True
+        )
+    settings = BatchSettings(tmp_path / "in", tmp_path / "out", models, dicom=True, store=True)
 
-    def open_relay(target: str) -> Relay:
-        opened.append(Relay(target))
-        return opened[-1]
+    def stop(tally: StoreTally, total: int) -> None:
+        assert total == 2
+        if tally.stored == 1:
+            raise KeyboardInterrupt
 
-    yield open_relay
-    for one in opened:
-        one.server.shutdown()
-        one.server.server_close()
+    with pytest.raises(KeyboardInterrupt):
+        run_batch(settings, on_stored=stop)
+    status = read_status(tmp_path / "out")
+    assert (status.is_finished, status.predicted, status.stored) == (False, 2, 1)
+    assert "Run the same command again" in status.in_words()
+    assert run_batch(settings).stored == StoreTally(stored=1)
+    assert read_status(tmp_path / "out").is_finished

@@ -54,6 +54,29 @@ def test_the_bar_shows_images_a_second_and_failures_on_stderr(tmp_path, batch, d
     assert "failures=1" in bar
 
 
+def test_photographs_that_are_gone_are_told(tmp_path, batch, draw_photo, capsys):
+    for name in ("a", "b"):
+        draw_photo(tmp_path / f"in/{name}.jpg")
+    batch()
+    (tmp_path / "in/a.jpg").unlink()
+    assert batch() == 0
+    assert "1 image of an earlier run is gone from INPUT and left out" in capsys.readouterr().out
+
+
+def test_what_takes_long_before_and_after_the_predictions_is_told_too(
+    tmp_path, batch, draw_dicom, capsys, monkeypatch
+):
+    monkeypatch.setattr("dermcheck.commands.batch._SECONDS_BEFORE_A_BAR", 0.0)
+    draw_dicom(tmp_path / "in/a.dcm").save_as(tmp_path / "in/a.dcm", enforce_file_format=True)
+    assert batch("--store") == 0
+    bars = capsys.readouterr().err
+    assert "looking at the input: 1" in bars
+    assert "predicting: 100%" in bars
+    assert "storing: 100%" in bars
+    assert batch("--store", "--json") == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_json_is_one_object_and_no_bar(tmp_path, batch, draw_photo, capsys):
     draw_photo(tmp_path / "in/a.jpg")
     (tmp_path / "in/b.jpg").touch()
@@ -72,6 +95,7 @@ def test_json_is_one_object_and_no_bar(tmp_path, batch, draw_photo, capsys):
         "failures": 1,
         "skipped": {"no image file": 1},
         "changed": 0,
+        "gone": 0,
         "stored": None,
     }
     assert printed.err == ""

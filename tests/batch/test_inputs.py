@@ -62,9 +62,39 @@ def test_an_absolute_path_in_a_list_is_taken_as_it_is(tmp_path):
     assert found.path == tmp_path / "a.jpg"
 
 
-def test_a_list_that_is_no_text_is_refused_in_words(tmp_path):
-    with pytest.raises(ArgumentError, match="Save it as CSV UTF-8"):
-        findings(write_list(tmp_path, "path\nL\xe4sion.jpg\n", "latin-1"))
+def test_a_list_in_an_old_encoding_is_refused_with_its_row_and_what_to_do(tmp_path):
+    with pytest.raises(ArgumentError, match=r"row 2 of this list is not in UTF-8.* Save it as CSV UTF-8"):
+        findings(write_list(tmp_path, "path\nL\xe4sion.jpg\n", "cp1252"))
+
+
+def test_a_list_in_utf_16_is_read(tmp_path):  # "Unicode text" of spreadsheets
+    (tmp_path / "L\xe4sion.jpg").write_bytes(b"x")
+    [found] = findings(write_list(tmp_path, "path\tage\nL\xe4sion.jpg\t3\n", "utf-16"))
+    assert isinstance(found, InputFile)
+
+
+def test_paths_as_windows_writes_them_are_found(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/a.jpg").write_bytes(b"x")
+    found, missing = findings(write_list(tmp_path, "path\nsub\\a.jpg\nsub\\b.jpg\n"))
+    assert found.relative == Path("sub/a.jpg")
+    assert isinstance(missing, Unopened)
+
+
+def test_each_row_without_a_path_is_told(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    found = findings(write_list(tmp_path, "age,path\n3,a.jpg\n4,\n5\n"))
+    assert [one.reason for one in found[1:]] == [
+        f"list.csv, row {row}: there is no path in this row. Add it, or delete the row." for row in (3, 4)
+    ]
+    assert len({one.relative for one in found}) == 3
+
+
+@pytest.mark.parametrize("text", ["sub\0a.jpg", "a" * 5000 + ".jpg"])
+def test_a_path_that_no_file_can_have_is_told(tmp_path, text):
+    [found] = findings(write_list(tmp_path, f"path\n{text}\n"))
+    assert isinstance(found, Unopened)
+    assert "\0" not in str(found.relative)
 
 
 def test_an_empty_list_is_refused_in_words(tmp_path):

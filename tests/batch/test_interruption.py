@@ -17,7 +17,7 @@ import pytest
 from dermcheck.batch.names import JOURNAL_NAME, LOCK_NAME
 from dermcheck.batch.status import read_status
 
-COUNT = 400  # more than a quick machine predicts between two commits of the journal
+COUNT = 160  # more than a quick machine predicts between two commits of the journal (`FORK_SERVER`)
 
 
 @pytest.fixture(scope="module")

@@ -205,6 +205,20 @@ def test_inputs_that_are_gone_are_forgotten(tmp_path):
         assert [row.image for row in journal.predictions()] == ["b"]
 
 
+@pytest.mark.parametrize("closed", ["ward", ""])
+def test_what_lies_in_a_folder_that_is_out_of_reach_today_is_not_forgotten(tmp_path, closed):
+    photographs = [entry("a.jpg"), entry("ward/b.jpg"), entry("ward/b/c.jpg"), entry("warden.jpg")]
+    predict(tmp_path, *photographs)
+    elsewhere = [] if closed == "" else [photographs[0], photographs[3]]
+    with Journal(tmp_path, SETTINGS) as journal:
+        inventory = journal.take_inventory([*elsewhere, Unopened(Path(closed), "closed.")])
+        assert (inventory.already, inventory.gone, inventory.failed, inventory.found) == (4, 0, 1, 5)
+        assert len(list(journal.predictions())) == 4
+    with Journal(tmp_path, SETTINGS) as journal:
+        inventory = journal.take_inventory(photographs)
+        assert (inventory.already, inventory.waiting, inventory.failed) == (4, 0, 0)
+
+
 def test_skipped_files_are_not_opened_again_until_they_change(tmp_path):
     with Journal(tmp_path, SETTINGS) as journal:
         journal.take_inventory([entry("seg.dcm")])

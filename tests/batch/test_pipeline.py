@@ -1,6 +1,8 @@
 """Stages that overlap give what one after the other would, and one bad photograph costs no other."""
 
+import io
 import pickle
+import zlib
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,7 +15,7 @@ from dermcheck.batch import BatchSettings, run_batch, stages
 from dermcheck.batch.discovery import walk
 from dermcheck.batch.encoding import dicom_forms
 from dermcheck.batch.inputs import LocalSource
-from dermcheck.batch.masks_png import mask_png
+from dermcheck.batch.masks_png import mask_of_png, mask_png
 from dermcheck.batch.pipeline import Pipeline
 from dermcheck.batch.result_cache import ResultCache
 from dermcheck.batch.stages import Answer, Refused, Wanted
@@ -100,14 +102,23 @@ def test_the_cache_keeps_what_was_used_last_and_no_more_than_it_may(tmp_path, dr
     assert copies[1] not in kept
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (40, 17)])
-def test_a_mask_is_an_8_bit_png_of_0_and_255(shape):
-    import io
-
-    mask = np.random.default_rng(0).random(shape) < 0.5
-    with Image.open(io.BytesIO(mask_png(mask))) as picture:
+@pytest.mark.parametrize("small_px", [0, 1 << 18])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (40, 17), (1, 300), (300, 1), (7, 258), (600, 513)])
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 1])
+def test_a_mask_is_an_8_bit_png_of_0_and_255(shape, share, small_px, monkeypatch):
+    monkeypatch.setattr("dermcheck.batch.masks_png._SMALL_PX", small_px)  # written by edges, or by zlib
+    mask = np.random.default_rng(0).random(shape) < share
+    mask[shape[0] // 3 :, shape[1] // 2 :] |= bool(share)  # long runs too
+    content = mask_png(mask)
+    with Image.open(io.BytesIO(content)) as picture:
         assert picture.mode == "L"
         assert np.array_equal(np.asarray(picture), mask * np.uint8(255))
+    start, end = content.index(b"IDAT"), content.index(b"IEND")
+    unpacker = zlib.decompressobj()  # which checks the sum at the end, as Pillow does not
+    assert len(unpacker.decompress(content[start + 4 : end - 8])) == shape[0] * (shape[1] + 1)
+    assert unpacker.eof
+    assert not unpacker.unused_data
+    assert np.array_equal(mask_of_png(content), mask)
 
 
 def test_a_large_jpeg_keeps_its_size_decision_and_mask_when_it_is_decoded_reduced(

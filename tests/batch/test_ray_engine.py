@@ -5,11 +5,18 @@ import signal
 import threading
 import time
 from contextlib import suppress
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from dermcheck.batch import BatchSettings, run_batch
+from dermcheck.batch.inputs import open_source
+from dermcheck.batch.ray_engine import RayPipeline
+from dermcheck.batch.stages import Answer, Wanted
+from dermcheck.errors import StorageError
+from dermcheck.inference import Predictor
 
 ray = pytest.importorskip("ray")
 
@@ -70,3 +77,22 @@ def test_two_nodes_write_what_one_machine_writes_though_a_worker_is_killed(
     for name in files:
         if not name.name.startswith((".derm", "dermcheck_batch")):
             assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+
+
+def test_nodes_fetch_the_photographs_of_an_archive_and_say_in_a_sentence_when_it_is_lost(
+    cluster, tmp_path, draw_dicom, send, models, pacs, relay
+):
+    sent = {send(seed).SOPInstanceUID for seed in range(3)}
+    connection = relay(pacs)
+    source = open_source(connection.address, tmp_path / "out")
+    wanted = Wanted(masks=False, dicom=True, short_side=None, made_at=datetime.now().astimezone())
+    with RayPipeline(wanted, partial(Predictor.load, models), source) as pipeline:
+        answered = [outcome for _, outcome in pipeline.run(source.findings())]
+        assert {outcome.sop_instance_uid for outcome in answered} == sent
+        assert all(isinstance(outcome, Answer) and "seg" in outcome.files for outcome in answered)
+        connection.lose_after_instances = 0
+        with pytest.raises(StorageError) as raised:
+            list(pipeline.run(source.findings()))
+    assert "the archive does not answer" in str(raised.value)
+    assert "Traceback" not in str(raised.value)
+    assert not (tmp_path / "out").exists()  # nodes keep their copies to themselves

@@ -53,6 +53,17 @@ def test_the_status_is_sentences_for_people(finished, capsys):
     assert "is finished: 2 predicted, 1 failed, 0 to do, 1 skipped, of 4 found." in words
 
 
+def test_the_status_is_told_of_a_folder_that_may_only_be_read(finished, tmp_path):
+    mounted = subprocess.run(["mount", "--bind", finished, tmp_path], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a file system")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", tmp_path], check=True)
+        assert read_status(tmp_path).predicted == 2
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
 def test_no_batch_no_status(tmp_path):
     with pytest.raises(NotFoundError, match="no batch was begun in this folder"):
         read_status(tmp_path)

@@ -42,6 +42,9 @@ def test_json_holds_every_finding_and_the_status_tells_of_problems(capsys, tmp_p
     ]
     assert findings["Studies"]["ok"]
     assert findings["Server"]["ok"]
+    assert findings["Server"]["found"].startswith("MONAI Label 0.8.5")
+    assert findings["Processor"]["ok"]
+    assert "torch" in findings["Processor"]["found"]
     assert not findings["Model classifier"]["ok"]
     assert (
         findings["Model classifier"]["advice"]

@@ -13,6 +13,7 @@ from dermcheck.cli import main
 from dermcheck.lesions import CLASSES
 from dermcheck.networks import ARCHITECTURES, Architecture, Calibration, InputSpec, ModelCard, save_model
 from dermcheck.networks.cards import AnswerRules, UsedFolds
+from dermcheck.training.evaluation.page import write_page
 
 HALF = (0.5, 0.5, 0.5)
 RULES = AnswerRules(
@@ -143,6 +144,53 @@ def test_folds_that_the_model_has_seen_are_refused_and_accepted_only_aloud(model
     assert not found["honest"]
     assert "no honest measurement" in found["title"]
     assert found["classification"]["images"] == 140
+
+
+def test_robustness_is_measured_on_request(models, clinic, capsys):
+    for picture in (*clinic.glob("p1*.png"), *clinic.glob("p0[1-9]*.png")):  # ten are left
+        picture.unlink()
+    arguments = ("--data", clinic, "--models", models, "--folds", "8,9", "--accept-seen", "--robustness")
+    status, output, _ = evaluate(*arguments, capsys=capsys)
+    assert status == 0
+    assert "agreement, at least 0.95 under everyday changes" in output
+    _, output, _ = evaluate(*arguments, "--json", capsys=capsys)
+    found = json.loads(output)
+    for task, figure in (("classification", "agreement"), ("segmentation", "jaccard_with_unchanged")):
+        robustness = found[task]["robustness"]
+        assert robustness["images"] == found[task]["images"] == 10
+        assert robustness["everyday"]["mirrored"][figure]["value"] > 0.9  # mean colours stay
+        assert {"hair", "ruler", "ink", "dark corners"} < set(robustness["difficult"])
+    page = write_page(found, {}, {})
+    assert page.count("Changed photographs") == 2
+    assert "rotated by 90°" in page
+
+
+def test_robustness_needs_both_models(models, clinic, capsys):
+    arguments = ("--data", clinic, "--models", models, "--task", "segmentation", "--robustness")
+    status, _, errors = evaluate(*arguments, capsys=capsys)
+    assert status == 2
+    assert "leave out --task" in errors
+
+
+def test_the_files_of_a_batch_give_the_same_figures(models, clinic, tmp_path, capsys, monkeypatch):
+    """What `scripts/check_reference_models.py` proves of the reference models."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "scripts")
+    from dermcheck.networks.checkpoint import read_card
+    from dermcheck.training.data import open_data_set
+    from reference_publishing.product_path import differences, predict_fold_9, reports_of_results
+
+    _, output, _ = evaluate("--data", clinic, "--models", models, "--json", capsys=capsys)
+    measured = json.loads(output)
+    data = open_data_set(clinic)
+    predict_fold_9(data, models, tmp_path / "batch")
+    reports = reports_of_results(data, tmp_path / "batch", read_card(models / "classifier"))
+    for task, report in reports.items():
+        assert report["images"] == 70
+        assert not list(differences(measured[task], report))
+    report["figures"]["jaccard"]["value"] -= 0.0001
+    ((where, ours, _),) = differences(measured["segmentation"], report)
+    assert where == "/figures/jaccard/value"
+    assert ours == measured["segmentation"]["figures"]["jaccard"]["value"]
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,34 @@ def test_outlines_in_studies_without_photographs_are_not_asked_for(
     ]
 
 
+def test_what_a_label_says_is_asked_once_also_over_restarts(
+    open_pacs, pacs, send, make_photograph, make_label, monkeypatch
+):
+    photograph = send(make_photograph())
+    labels = [send(make_label(photograph, name=name)) for name in ("nv", "mel")]
+    asked: list[str] = []
+    ask = WebArchive.retrieve_instance_metadata
+
+    def count(archive, study, series, instance):
+        asked.append(instance)
+        return ask(archive, study, series, instance)
+
+    monkeypatch.setattr(WebArchive, "retrieve_instance_metadata", count)
+    first = open_pacs().labels(photograph.SOPInstanceUID)
+    assert sorted(asked) == sorted(label.SOPInstanceUID for label in labels)
+    third = send(make_label(photograph, name="bcc"))
+    gone = requests.post(f"{pacs}/tools/lookup", data=labels[0].SOPInstanceUID, timeout=10).json()
+    requests.delete(f"{pacs}/instances/{gone[0]['ID']}", timeout=10).raise_for_status()
+    asked.clear()
+    second = open_pacs().labels(photograph.SOPInstanceUID)
+    assert asked == [third.SOPInstanceUID]
+    assert [label for label in first if label.sop_instance_uid == labels[1].SOPInstanceUID] == second[:1]
+    assert [label.sop_instance_uid for label in second] == [labels[1].SOPInstanceUID, third.SOPInstanceUID]
+    asked.clear()
+    assert open_pacs().labels(photograph.SOPInstanceUID) == second
+    assert asked == []
+
+
 def test_any_client_of_the_protocol_serves(tmp_path, make_photograph, make_label):
     photograph = make_photograph(tmp_path / "a.dcm")
     label = make_label(photograph, tmp_path / "b.dcm")

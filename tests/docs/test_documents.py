@@ -1,15 +1,15 @@
 """What the documents say is true: their code runs, their links lead somewhere, their names exist."""
 
 import contextlib
+import io
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from dermcheck.cli import build_parser
+from dermcheck.cli import build_parser, main
 from dermcheck.dicom import MAX_FILE_BYTES, MAX_PIXELS, PHOTOGRAPH_SOP_CLASSES
 from dermcheck.lesions import CODING_SCHEME, LESION_CLASSES
 
@@ -26,6 +26,19 @@ def command_lines(block):
     """Split a block into its commands, each a list of words."""
     lines = block.text.replace("\\\n", " ").splitlines()
     return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def run_here(arguments):
+    """Run one of our commands in this process, which has everything imported; give status and output."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        status = main(arguments)
+    return status, output.getvalue()
+
+
+def run_program(words):
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.returncode, done.stdout
 
 
 def without_code(text):
@@ -48,9 +61,8 @@ def test_code_in_the_document_runs(document, blocks, workplace):
                 exec(compile(f"{chr(10) * block.line}{block.text}", str(document), "exec"), names)
         elif block.language == "bash" and not block.reason:
             for words in command_lines(block):
-                program = [sys.executable, "-m", "dermcheck"] if words[0] == "dermcheck" else words[:1]
-                done = subprocess.run([*program, *words[1:]], capture_output=True, text=True, check=False)
-                assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+                status, output = run_here(words[1:]) if words[0] == "dermcheck" else run_program(words)
+                assert status == 0, f"{shlex.join(words)}\n{output}"
 
 
 @of_each_document

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from dermcheck.doctor.parts import check_backend, check_models, check_processor, check_server, start_probe
+from dermcheck.doctor.parts import check_backend, check_models, check_processor, check_server
+from dermcheck.doctor.probe import main as probe_main
 from dermcheck.doctor.probe import probe_backend, probe_registry
 from dermcheck.registry import Registry
 
@@ -16,25 +17,31 @@ def ended_with(code: str) -> "subprocess.Popen[str]":
     )
 
 
-def test_the_processor_is_described():
-    finding = check_processor(start_probe("processor"))
-    assert finding.ok
-    assert "torch" in finding.found
+@pytest.fixture
+def start_probe_here(monkeypatch, capsys):
+    """Answer as the child process does, without the seconds that its imports take."""
+
+    def start(*arguments: str) -> "subprocess.Popen[str]":
+        monkeypatch.setattr(sys, "argv", ["probe", *arguments])
+        probe_main()
+        return ended_with(f"print({capsys.readouterr().out!r})")
+
+    return start
 
 
-def test_sound_models_are_named_with_their_hash(models):
-    findings = check_models(start_probe("models", str(models)))
+def test_sound_models_are_named_with_their_hash(models, start_probe_here):
+    findings = check_models(start_probe_here("models", str(models)))
     assert [each.name for each in findings] == ["Model classifier", "Model outliner"]
     assert all(each.ok and "SHA-256" in each.found for each in findings)
 
 
-def test_a_damaged_and_a_missing_model_are_problems(models, tmp_path):
+def test_a_damaged_and_a_missing_model_are_problems(models, tmp_path, start_probe_here):
     shutil.copytree(models / "classifier", tmp_path / "classifier")
     weights = tmp_path / "classifier" / "weights.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    damaged, missing = check_models(start_probe("models", str(tmp_path)))
+    damaged, missing = check_models(start_probe_here("models", str(tmp_path)))
     assert "the SHA-256 of the weights is" in damaged.found
     assert "card is missing" in missing.found
     assert not damaged.ok
@@ -59,6 +66,13 @@ def test_a_back_end_that_was_asked_for_but_is_missing_is_a_problem(models, monke
     assert not check_backend(ended_with(f"print({json.dumps(answer)!r})")).ok
 
 
+def test_a_mix_of_diagnoses_that_makes_no_sense_is_a_problem(models, monkeypatch):
+    monkeypatch.setenv("DERMCHECK_PRIOR", "mel=2%")
+    answer = probe_backend(models, None)
+    assert "DERMCHECK_PRIOR: the share of akiec, bcc" in answer["found"]
+    assert not check_backend(ended_with(f"print({json.dumps(answer)!r})")).ok
+
+
 @pytest.fixture
 def registry(tmp_path, models):
     """Two versions of each task, the newer one in use."""
@@ -71,8 +85,8 @@ def registry(tmp_path, models):
     return registry
 
 
-def test_what_the_registry_has_in_use_is_named(registry):
-    findings = check_models(start_probe("registry", str(registry.folder)))
+def test_what_the_registry_has_in_use_is_named(registry, start_probe_here):
+    findings = check_models(start_probe_here("registry", str(registry.folder)))
     assert [each.name for each in findings] == [
         "Model for classification",
         "Model for segmentation",
@@ -92,6 +106,7 @@ def test_damaged_versions_are_told_with_what_to_do(registry):
     assert sound["advice"] is None
     assert "segmentation-0001" in others["found"]
     assert "back-up" in others["advice"]
+    assert probe_backend(None, registry.folder)["found"].startswith("torch ")  # the version before answers
 
 
 def test_a_registry_that_is_not_there_is_a_problem_only_if_it_was_named(tmp_path, monkeypatch):
@@ -102,10 +117,6 @@ def test_a_registry_that_is_not_there_is_a_problem_only_if_it_was_named(tmp_path
     *_, default = probe_registry(None)
     assert default["found"] == f"{tmp_path / 'not yet'}: nothing was trained yet"
     assert default["advice"] is None
-
-
-def test_the_server_imports_with_monai_label():
-    assert check_server(start_probe("server")).found.startswith("MONAI Label 0.8.5")
 
 
 def test_a_broken_package_costs_its_finding_only():

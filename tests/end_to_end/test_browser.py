@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pydicom.pixels.processing import convert_color_space
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from dermcheck.datastore import StudyStore
+from dermcheck.dicom.photo_import import PhotoDetails, photo_to_dicom
 from dermcheck.dicom.photograph import read_photograph
 from dermcheck.dicom.segmentation import read_segmentation
 from dermcheck.inference import Predictor
@@ -62,6 +64,12 @@ SAMPLES = (
     "synthetic-5/visit-1/19-melanoma-grey.dcm",
     "synthetic-5/visit-1/20-basal-cell-carcinoma-ybr-full.dcm",
 )
+SEND_NOW = """() => {
+  for (const key of Object.keys(localStorage).filter(key => key.startsWith('dermcheck.outbox.'))) {
+    const entry = JSON.parse(localStorage.getItem(key));
+    localStorage.setItem(key, JSON.stringify({ ...entry, heldUntil: 0 }));
+  }
+}"""
 PALETTE = 10
 UNUSUAL = range(len(SAMPLES), len(SAMPLES) + 3)
 """Numbers of photographs that only the archive has: see `make_unusual`."""
@@ -222,6 +230,19 @@ class Clinic:
         )
         self.wait_ready(self.image)
 
+    def open_from_list(self, number: int) -> None:
+        """Open a study from the list of all studies, as somebody does who looks for a patient."""
+        header = self.header(number)
+        self.page.goto(f"{self.server.address}/ohif/")
+        row = self.page.locator(f"[data-cy='studyRow-{header.study_instance_uid}']")
+        newer_row = self.page.locator("tr", has_text=f"{header.acquired:%d-%b-%Y}")  # of OHIF 3.13
+        row.or_(newer_row).click()
+        mode = self.page.locator(f"[data-cy='mode-derm-{header.study_instance_uid}']")
+        mode.or_(self.page.get_by_text("DermCheck", exact=True)).first.click()
+        self.page.wait_for_selector("#dermcheck[data-state=ready]")
+        self.image = str(self.page.get_attribute("#dermcheck", "data-image"))
+        self.wait_ready(self.image)
+
     def go(self, number: int) -> None:
         """Show a photograph in the loaded viewer, as `next` does."""
         header = self.header(number)
@@ -311,8 +332,15 @@ class Clinic:
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{self.name}-{name}.png")
 
-    def wait_labels(self, image: str, count: int) -> list[Any]:
-        """Wait until so many labels of a photograph are on the disk."""
+    def wait_labels(self, image: str, count: int, *, patiently: bool = False) -> list[Any]:
+        """Wait until so many labels of a photograph are on the disk.
+
+        Not `patiently`, submissions are sent at once rather than after the seconds in which they could be
+        taken back.
+        """
+        if not patiently:
+            self.page.wait_for_function("() => !window.dermcheck.workplace.current?.submitting")
+            self.page.evaluate(SEND_NOW)
         until = time.monotonic() + PATIENCE_MS / 1000
         while time.monotonic() < until:
             with self.store() as store:
@@ -396,7 +424,8 @@ def test_a_real_archive_behind_the_server_changes_nothing(
 
 
 def correct_a_photograph(clinic: Clinic, reference: Predictor) -> None:
-    clinic.open(0)
+    clinic.open_from_list(0)
+    assert clinic.image == clinic.header(0).sop_instance_uid
     clinic.page.fill("#dermcheck-name", "Dr Müller")
     clinic.page.keyboard.press("Tab")
     predicted = reference.predict(clinic.pixels(0)).mask
@@ -650,6 +679,7 @@ def test_a_submission_can_be_taken_back(clinic: Clinic) -> None:
     clinic.page.keyboard.press("7")
     clinic.page.keyboard.press("Control+Enter")
     clinic.page.wait_for_selector("#dermcheck .notice.done")
+    assert "stored without a name" in clinic.notices()
     clinic.wait_next(image)
     clinic.page.keyboard.press("u")
     clinic.wait_ready(image)
@@ -720,9 +750,34 @@ def test_the_panel_is_readable_in_light_and_dark_rooms_and_on_large_displays(cli
     page.set_viewport_size({"width": 1366, "height": 768})
     page.select_option("#dermcheck [data-name=theme]", "light")  # while the system is dark
     page.wait_for_selector("#dermcheck[data-theme=light]")
+    assert room_below_the_tools(clinic, "english") >= 0
+    clinic.context.add_init_script("Object.defineProperty(navigator, 'language', {get: () => 'de-DE'})")
     page.reload()
     clinic.wait_ready(clinic.image)
     assert page.get_attribute("#dermcheck", "data-theme") == "light"
+    assert page.get_attribute("#dermcheck", "lang") == "de"
+    assert "Abschicken" in page.inner_text("#dermcheck [data-name=submit]")
+    assert room_below_the_tools(clinic, "german") >= 0
+
+
+def room_below_the_tools(clinic: Clinic, name: str) -> float:
+    """Show the longest that a panel has to say; return how far its tools are from being covered."""
+    clinic.page.evaluate(
+        "() => { const {workplace: work} = window.dermcheck; const {current} = work;"
+        " current.reason = 'The model is unsure of the outline. '.repeat(8);"
+        " Object.assign(current.known, {site: 'Skin of posterior surface of forearm', laterality: 'R'});"
+        " Object.assign(current.answer.params, {decision: 'bkl', is_lesion_photograph: true, not_sure: true,"
+        "   possible_classes: ['nv', 'bkl', 'mel'], melanoma_not_excluded: true}); work.changed(); }"
+    )
+    clinic.page.wait_for_timeout(300)
+    clinic.picture(f"longest-{name}")
+    room = clinic.page.evaluate(
+        "() => { const panel = document.querySelector('#dermcheck'); panel.scrollTop = 0;"
+        " const place = name => panel.querySelector(name).getBoundingClientRect();"
+        " const lowest = Math.max(place('[data-name=hide]').bottom, place('[data-name=size]').bottom);"
+        " return place('.bottom').top - lowest; }"
+    )
+    return float(room)
 
 
 @pytest.mark.timeout(300)
@@ -732,7 +787,7 @@ def test_a_second_reading_shows_why_and_not_what_was_said_before(clinic: Clinic)
     first = clinic.image
     clinic.page.keyboard.press("4")
     clinic.page.keyboard.press("Control+Enter")
-    clinic.wait_labels(first, 1)
+    clinic.wait_labels(first, 1, patiently=True)
     clinic.wait_next(first)
     shown = str(clinic.page.get_attribute("#dermcheck", "data-image"))
     clinic.wait_ready(shown)
@@ -866,14 +921,57 @@ def test_nothing_is_lost_when_the_photograph_is_deleted_while_it_is_open(clinic:
         path.write_bytes(kept)
 
 
+@pytest.fixture(scope="module")
+def large_study(
+    make_place: Callable[..., Any],
+    serve_command: list[str],
+    draw_photo: Callable[..., Image.Image],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Any:
+    """A server with a study of 20 photographs, besides one of `SAMPLES`."""
+    server = make_place(serve_command, SAMPLES[2:3])
+    folder = tmp_path_factory.mktemp("twenty")
+    for number in range(1, 21):
+        photo = folder / f"{number}.png"
+        draw_photo(160 + 4 * number, 120, number).save(photo)  # each of another size
+        details = PhotoDetails(patient_id="TWENTY", acquired=datetime(2025, 1, 2, 12, number))
+        photo_to_dicom(photo, details).save_as(server.studies / f"{number:02}.dcm", enforce_file_format=True)
+    return server
+
+
+@pytest.mark.timeout(300)
+def test_in_a_study_of_twenty_photographs_each_keeps_its_own_outline(chromium: Any, large_study: Any) -> None:
+    clinic = Clinic(chromium, large_study, "twenty")
+    clinic.context.add_init_script("localStorage.setItem('dermcheck.predict', 'false')")
+    images = [clinic.header(number).sop_instance_uid for number in range(1, 21)]
+    assert len({clinic.header(number).study_instance_uid for number in range(1, 21)}) == 1
+    clinic.open(1)
+    shown = clinic.page.locator("#dermcheck .thumbnails button")
+    assert {button.get_attribute("data-name") for button in shown.all()} == set(images)
+    clinic.page.evaluate("() => window.dermcheck.workplace.setBrush(16)")
+    drawn = {}
+    for number in (20, 2, 11):
+        clinic.image = images[number - 1]
+        clinic.page.click(f"#dermcheck [data-name='{clinic.image}']")
+        clinic.wait_ready(clinic.image)
+        assert not clinic.label_map().any()
+        clinic.stroke((2 * number + 20, 30), (2 * number + 40, 60))
+        drawn[number] = clinic.label_map()
+    clinic.picture("thumbnails")
+    for number, expected in drawn.items():
+        clinic.go(number)
+        np.testing.assert_array_equal(clinic.label_map(), expected)
+        clinic.page.keyboard.press("Control+Enter")
+        _, (segment,) = clinic.stored(images[number - 1])
+        np.testing.assert_array_equal(segment.mask, expected > 0)
+    clinic.close()
+
+
 @pytest.mark.timeout(400)
 def test_a_server_killed_while_submitting_gets_the_submission_once(
-    chromium: Any,
-    make_place: Callable[..., Any],
-    start: Callable[..., Any],
-    serve_command: list[str],
+    chromium: Any, large_study: Any, start: Callable[..., Any]
 ) -> None:
-    server = make_place(serve_command, SAMPLES[2:3])
+    server = large_study
     clinic = Clinic(chromium, server, "killed")
     clinic.open(0)
     clinic.page.keyboard.press("6")
@@ -917,6 +1015,15 @@ def test_the_start_page_lists_the_work_and_takes_photographs(
     [added] = listed(clinic) - samples
     clinic.page.click(f"tbody a[href$='{added}']")
     clinic.wait_ready(added)
+    assert not clinic.page.locator("#dermcheck [data-name=reason]").count()
+    clinic.page.goto(clinic.server.address)
+    clinic.page.get_by_role("link", name="Label photographs").click()
+    clinic.page.wait_for_selector("#dermcheck[data-state=ready]")
+    for _ in range(2):
+        reason = clinic.page.inner_text("#dermcheck [data-name=reason]")
+        assert re.match("Why this one: [A-Z].*[.]", reason), reason
+        clinic.page.reload()
+        clinic.page.wait_for_selector("#dermcheck[data-state=ready]")
 
 
 def listed(clinic: Clinic) -> set[str]:

@@ -34,6 +34,13 @@ def test_without_a_name_the_first_strategy_chooses_and_an_unknown_one_is_told(ca
         cases.choose("best")
 
 
+def test_reasons_and_their_absence_are_said_in_german_too(cases, store):
+    asked = {"client": "browser", "language": "de"}
+    assert cases.choose(**asked).reason.startswith("Zufällig gezogen: noch keine Bewertung")
+    told = cases.choose(**asked, skip=store.image_ids()).detail
+    assert told == "3 Fotos ohne Beurteilung wurden in dieser Sitzung ausgelassen."
+
+
 @pytest.mark.parametrize("strategy", ["hybrid", "random"])
 def test_of_many_who_ask_at_once_each_gets_another_photograph(cases, store, strategy):
     start = Barrier(12)

@@ -111,7 +111,9 @@ def plans(schedule, **facts):
     [
         ((None, None), {}, "Trainings do not start by themselves"),
         ((50, None), {"corrections": 8, "new": 8}, "12 more corrected photographs are needed"),
+        ((50, None), {"corrections": 19, "new": 1}, "1 more corrected photograph is needed"),
         ((50, None), {}, "The next training starts after 38 more corrections."),
+        ((13, "22:00-06:00"), {}, "after 1 more correction, at the latest at 22:00."),
         ((50, "22:00-06:00"), {}, "after 38 more corrections, at the latest at 22:00."),
         ((None, "22:00-06:00"), {}, "The next training starts at 22:00."),
         ((None, "22:00-06:00"), {"new": 0}, "There is nothing new to learn."),

@@ -47,6 +47,18 @@ def test_what_somebody_has_is_handed_to_nobody_else_until_the_lease_ends(worklis
     assert worklist.hand_out("a", "browser 2", "Dr Two")
 
 
+def test_who_was_handed_a_photograph_is_told_why_until_they_leave_it(worklist):
+    worklist.hand_out("a", "", "", reason="The model is unsure.")  # for a viewer that is being started
+    worklist.enter("a", "browser 1", "Dr One")
+    worklist.enter("a", "browser 2", "Dr Two")  # by its name
+    worklist.enter("a", "browser 1", "Dr One")  # a minute later
+    assert worklist.reason("a", "browser 1") == "The model is unsure."
+    assert worklist.reason("a", "browser 2") == worklist.reason("b", "browser 1") == ""
+    worklist.leave("a", "browser 1")
+    worklist.enter("a", "browser 1", "Dr One")
+    assert worklist.reason("a", "browser 1") == ""
+
+
 @pytest.mark.parametrize("sign_of_life", ["enter", "renew"])
 def test_a_sign_of_life_prolongs_the_lease(worklist, clock, sign_of_life):
     worklist.hand_out("a", "browser 1", "Dr One")

@@ -18,9 +18,15 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DERMCHECK_CACHE", str(tmp_path / "cache"))
+def own_cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photographs are decoded and number formats timed once for all tests, never in the account's cache."""
+    monkeypatch.setenv("DERMCHECK_CACHE", str(shared_cache))
 
 
 class Tiny(nn.Module):

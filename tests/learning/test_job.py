@@ -135,15 +135,14 @@ def test_a_loss_that_is_not_a_number_ends_in_a_sentence(order, registry):
     assert (in_use(registry), registry.history()) == ("reference", [])
 
 
-@pytest.mark.parametrize("name", ["checkpoint.partial", "split.csv.partial", "log.csv.partial"])
-def test_a_full_disk_ends_in_a_sentence_and_afterwards_it_goes_on(order, registry, name):
+@pytest.mark.parametrize("name", ["checkpoint.pt", "split.csv", "log.csv"])
+def test_a_full_disk_ends_in_a_sentence_and_afterwards_it_goes_on(order, registry, name, fill_disk):
     run = registry.folder / "run"
-    run.mkdir(parents=True)
-    (run / name).symlink_to("/dev/full")
+    make_room = fill_disk(name)
     with pytest.raises(StorageError, match="No space left on device"):
         carry_out(order(), registry, run=run, bar=False)
     assert (in_use(registry), registry.history()) == ("reference", [])
-    (run / name).unlink(missing_ok=True)
+    make_room()
     assert carry_out(order(), registry, run=run, bar=False).version == "classification-0001"
 
 

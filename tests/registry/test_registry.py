@@ -1,5 +1,3 @@
-import os
-
 import pytest
 
 from dermcheck.errors import ArgumentError, ModelError, NotFoundError, StorageError
@@ -132,19 +130,15 @@ def test_an_interrupted_submission_is_told_and_its_number_is_not_given_again(reg
     submit()
     shelf = registry.folder / "versions" / "classification"
     (shelf / "classification-0002").mkdir()
-    (shelf / ".classification-0003-x.partial").mkdir()
+    (shelf / ".dermcheck-1-classification-0003").mkdir()
     assert submit().name == "classification-0003"
     assert any("its submission was interrupted" in problem for problem in registry.problems())
 
 
-def test_a_full_disk_at_submission_leaves_no_half_version(registry, submit, make_classifier, monkeypatch):
+def test_a_full_disk_at_submission_leaves_no_half_version(registry, submit, make_classifier, fill_disk):
     submit()
     candidate = make_classifier()
-
-    def refuse(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", refuse)
+    fill_disk("classification-0002")
     with pytest.raises(StorageError, match=r"No space left on device.*untouched"):
         registry.submit(candidate, parent=None, data_fingerprint="", configuration={}, who="anna")
     assert [path.name for path in (registry.folder / "versions" / "classification").iterdir()] == [

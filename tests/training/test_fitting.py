@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from dermcheck.errors import StorageError
+from dermcheck.files import TEMPORARY_PREFIX
 from dermcheck.training.configuration import Schedule
 from dermcheck.training.fitting import TrainingError, TrainingStopped, fit
 from dermcheck.training.numerics import Numerics
@@ -105,7 +106,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(run, tmp_path):
     whole = run(Noise(), "whole")
     with pytest.raises(SystemError):
         run(Noise(at_step={6: killed}), "killed")
-    (tmp_path / "killed" / "checkpoint.partial").write_bytes(b"half a checkp")
+    (tmp_path / "killed" / f"{TEMPORARY_PREFIX}1-{CHECKPOINT_NAME}").write_bytes(b"half a checkp")
     again = Noise()
     assert_same(whole, run(again, "killed"))
     assert again.steps == 4  # the second epoch
@@ -123,12 +124,12 @@ def test_a_loss_that_is_not_a_number_ends_the_run_in_words(run, factor):
         run(Noise(factor=factor))
 
 
-def test_a_full_disk_ends_the_run_in_words_and_keeps_the_last_checkpoint(run, tmp_path):
+def test_a_full_disk_ends_the_run_in_words_and_keeps_the_last_checkpoint(run, tmp_path, fill_disk):
     folder = tmp_path / "run"
     with pytest.raises(TrainingStopped):
         run(Noise(at_step={5: end(signal.SIGINT)}))
     before = (folder / CHECKPOINT_NAME).read_bytes()
-    (folder / "checkpoint.partial").symlink_to("/dev/full")
+    fill_disk(CHECKPOINT_NAME)
     with pytest.raises(StorageError, match="No space left on device"):
         run(Noise())
     assert (folder / CHECKPOINT_NAME).read_bytes() == before

@@ -17,9 +17,9 @@ from scipy.ndimage import binary_erosion
 from sklearn.metrics import cohen_kappa_score
 from tqdm import tqdm
 
-from dermcheck.active_learning.label_quality import only_class, union_of
 from dermcheck.dicom.author import Algorithm
 from dermcheck.dicom.segmentation import LesionSegment, read_segmentation, write_segmentation
+from dermcheck.dicom.segments import dice_index, only_class, union_of
 from dermcheck.errors import DermCheckError
 from dermcheck.lesions import LesionClass, lesion_class
 
@@ -37,7 +37,6 @@ __all__ = [
     "compare_readings",
     "consensus",
     "consensus_segmentation",
-    "dice",
     "marked_picture",
     "read_readings",
     "summarise",
@@ -159,16 +158,6 @@ def _read(store: StudyStore, image: str, label: str, reader: str) -> Reading:
     )
 
 
-def dice(first: LesionMask, second: LesionMask) -> float:
-    """Return twice the overlap over the sum of both; 1 if both are empty, which is agreement.
-
-    >>> dice(np.array([True, True, False]), np.array([True, False, False]))
-    0.6666666666666666
-    """
-    total = int(first.sum()) + int(second.sum())
-    return 2 * int((first & second).sum()) / total if total else 1.0
-
-
 def compare_readings(readings: Sequence[Reading]) -> list[PairAgreement]:
     """Compare each two readers of one photograph."""
     return [
@@ -176,7 +165,7 @@ def compare_readings(readings: Sequence[Reading]) -> list[PairAgreement]:
             image=first.image,
             readers=(first.reader, second.reader),
             labels=(first.label, second.label),
-            dice=dice(first.mask, second.mask),
+            dice=dice_index(first.mask, second.mask),
             diagnoses=(first.diagnosis, second.diagnosis),
         )
         for first, second in itertools.combinations(sorted(readings, key=lambda each: each.reader), 2)

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from dermcheck.active_learning.label_quality import only_class
 from dermcheck.active_learning.suspicious_labels import (
     MOST_CONFIDENCE,
     find_suspicious,
@@ -18,6 +17,7 @@ from dermcheck.active_learning.suspicious_labels import (
 )
 from dermcheck.dicom.photograph import read_photograph
 from dermcheck.dicom.segmentation import read_segmentation
+from dermcheck.dicom.segments import only_class
 from dermcheck.errors import DermCheckError
 from dermcheck.lesions import CLASSES
 

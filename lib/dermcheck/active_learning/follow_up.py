@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from dermcheck.active_learning.reason_words import Words
 from dermcheck.active_learning.strategies import Choice
-from dermcheck.lesions import CLASSES
 
 if TYPE_CHECKING:
     from dermcheck.active_learning.score_cache import FollowedLesion
@@ -99,25 +99,26 @@ def order(revisits: Sequence[Revisit], change: npt.NDArray[np.float64]) -> list[
     return sorted(range(len(revisits)), key=rank)
 
 
-def describe(revisit: Revisit, compared: Compared) -> Choice:
+def describe(revisit: Revisit, compared: Compared, words: Words) -> Choice:
     """Say why a revisit is shown, of which `compared` holds the one pair."""
-    day = revisit.lesion_before.acquired.date().isoformat() if revisit.lesion_before.acquired else ""
-    if revisit.lesion.tracking:
-        name = f" ({revisit.lesion.name})" if revisit.lesion.name else ""
-        same = f"The lesion{name} that was photographed on {day}"
+    before, lesion = revisit.lesion_before, revisit.lesion
+    day = before.acquired.date().isoformat() if before.acquired else ""
+    if lesion.tracking:
+        same = words.say("same_named" if lesion.name else "same", day=day, lesion=lesion.name)
     else:
-        side = {"R": ", right", "L": ", left"}.get(revisit.lesion.laterality or "", "")
-        same = f"Perhaps the lesion that was photographed on {day}: same patient, same site"
-        same += f" ({revisit.lesion.site}{side})"
-    return Choice(revisit.image, f"{same}; {_change(compared)}.")
+        side = lesion.laterality if lesion.laterality in ("L", "R") else None
+        site = words.say(side, site=lesion.site) if side else lesion.site
+        same = words.say("perhaps", day=day, site=site)
+    return Choice(revisit.image, words.sentence([same, _change(compared, words)]))
 
 
-def _change(compared: Compared) -> str:
+def _change(compared: Compared, words: Words) -> str:
     now, then = compared.probabilities[0], compared.other_probabilities[0]
     difference = now - then
     if not np.isfinite(difference).all():
-        return "how much it changed is not computed yet"
+        return words.say("unknown_change")
     largest = int(np.abs(difference).argmax())
     if abs(difference[largest]) < _NOTABLE:
-        return "the model sees little change"
-    return f"for the model {CLASSES[largest]} has gone from {then[largest]:.0%} to {now[largest]:.0%}"
+        return words.say("little_change")
+    then_share, now_share = words.percent(then[largest]), words.percent(now[largest])
+    return words.say("change", name=words.lesion(largest), then=then_share, now=now_share)

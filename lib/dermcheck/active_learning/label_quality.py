@@ -6,15 +6,15 @@ an earlier DermCheck, it is found out afterwards where a prediction was stored b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from tqdm import tqdm
 
 from dermcheck.dicom.annotation_record import AnnotationRecord, read_record
 from dermcheck.dicom.segmentation import read_segmentation
+from dermcheck.dicom.segments import union_of
 from dermcheck.errors import DermCheckError
 
 if TYPE_CHECKING:
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
     from dermcheck.datastore import StoredLabel, StudyStore
     from dermcheck.dicom.header import PhotographHeader
-    from dermcheck.dicom.segments import LesionMask, LesionSegment
-    from dermcheck.lesions import LesionClass
+    from dermcheck.dicom.segments import LesionMask
 
-__all__ = ["LabelQuality", "State", "list_labels", "only_class", "union_of"]
+__all__ = ["LabelQuality", "State", "list_labels"]
 
 State = Literal["counts", "earlier", "withdrawn", "withdrawal"]
 """The newest label of a photograph counts; earlier ones are kept; withdrawn ones are kept, too."""
@@ -131,21 +130,6 @@ def list_labels(store: StudyStore, *, progress: bool = False) -> tuple[list[Labe
             except DermCheckError as error:
                 problems.append(f"A label is left out: {error}")
     return labels, problems
-
-
-def union_of(segments: Iterable[LesionSegment], header: PhotographHeader) -> LesionMask:
-    """Return what any of the lesions covers, (rows, columns)."""
-    mask = np.zeros((header.rows, header.columns), np.bool_)
-    for segment in segments:
-        mask |= segment.mask
-    return mask
-
-
-def only_class(segments: Sequence[LesionSegment]) -> LesionClass | None:
-    """Return the one class of the outlined lesions, or of all where none is outlined; None without one."""
-    outlined = [segment for segment in segments if segment.mask.any()]
-    classes = {segment.lesion_class for segment in outlined or segments}
-    return next(iter(classes)) if len(classes) == 1 else None
 
 
 def _describe(

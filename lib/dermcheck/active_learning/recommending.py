@@ -8,6 +8,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from dermcheck.active_learning.reason_words import Words
 from dermcheck.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from dermcheck.active_learning.score_table import ScoreTable
     from dermcheck.active_learning.strategies import Choice
     from dermcheck.datastore import StudyStore
+    from dermcheck.lesions import Language
 
 # The modules that choose are imported when they are used: scikit-learn takes a second, and a server starts.
 
@@ -52,6 +54,8 @@ class Question:
     """Photographs that are in other hands, or not wanted now."""
     reader: str = ""
     """Who asks: a second reading had better be by somebody else than the first."""
+    language: Language = "en"
+    """Of the reason."""
 
 
 class Recommender:
@@ -90,43 +94,46 @@ class Recommender:
         images = question.unlabelled if free is None else free
         if not images:
             return None
+        words = Words(question.language)
         if question.strategy == _FOLLOW_UP:
-            return self._follow_up(images)
-        return self._by_scores(question.strategy, images, rng)
+            return self._follow_up(images, words)
+        return self._by_scores(question.strategy, images, rng, words)
 
-    def _by_scores(self, strategy: str, images: Sequence[str], rng: np.random.Generator) -> Choice:
+    def _by_scores(
+        self, strategy: str, images: Sequence[str], rng: np.random.Generator, words: Words
+    ) -> Choice:
         from dermcheck.active_learning.strategies import Choice, choose
 
         if strategy == "random":
             image = images[int(rng.integers(len(images)))]
-            return Choice(image, _sentence(["drawn at random among the photographs without a label"]))
+            return Choice(image, words.sentence([words.say("random")]))
         table = self._scores.table()
         pool = table.pool(images) if table is not None else None
         if table is None or pool is None or not len(pool):
             image = images[int(rng.integers(len(images)))]
-            return Choice(image, _sentence([f"drawn at random: {self._why_no_scores()}"]))
+            return Choice(image, words.sentence([self._why_no_scores(words)]))
         labelled = table.labelled(self._scores.classes)
         with _one_thread().limit(limits=1):  # several would wait for each other beside a prediction
-            chosen = choose(strategy, pool, labelled, 1, rng)[0]
-        parts = [chosen.reason, *self._basis(table, len(pool), len(images))]
-        return Choice(chosen.image_id, _sentence(parts))
+            chosen = choose(strategy, pool, labelled, 1, rng, words.language)[0]
+        parts = [chosen.reason, *self._basis(table, len(pool), len(images), words)]
+        return Choice(chosen.image_id, words.sentence(parts))
 
-    def _why_no_scores(self) -> str:
+    def _why_no_scores(self, words: Words) -> str:
         progress = self._scores.progress()
         if progress["state"] in ("failed", "stopped"):
-            return f"the photographs are not being scored ({progress['problem'] or 'scoring is stopped'})"
-        return f"no scores yet ({progress['scored']:,} of {progress['of']:,} photographs are scored)"
+            return words.say("not_scoring", problem=progress["problem"] or words.say("stopped"))
+        return words.say("unscored", scored=progress["scored"], of=progress["of"])
 
-    def _basis(self, table: ScoreTable, scored: int, candidates: int) -> list[str]:
+    def _basis(self, table: ScoreTable, scored: int, candidates: int, words: Words) -> list[str]:
         """Say what the choice is based on, where that is less than it could be."""
         parts = []
         if scored < _FULL * candidates:
-            parts.append(f"chosen among the {scored:,} of {candidates:,} photographs scored so far")
+            parts.append(words.say("partly", scored=scored, of=candidates))
         if not self._scores.is_current(table):
-            parts.append("by the scores of the models used before, until those in use have scored enough")
+            parts.append(words.say("older"))
         return parts
 
-    def _follow_up(self, images: Sequence[str]) -> Choice | None:
+    def _follow_up(self, images: Sequence[str], words: Words) -> Choice | None:
         from dermcheck.active_learning import follow_up
         from dermcheck.active_learning.score_table import ScoreTable
 
@@ -135,7 +142,7 @@ class Recommender:
         revisit = next((each for each in self._known_revisits() if each.image in free), None)
         if revisit is None:
             return None
-        return follow_up.describe(revisit, table.compared([revisit.image], [revisit.before]))
+        return follow_up.describe(revisit, table.compared([revisit.image], [revisit.before]), words)
 
     def prepare(self) -> None:
         """Find the revisits and their order, if photographs or what is known of them have changed.
@@ -182,7 +189,7 @@ class Recommender:
         if not suspicious:
             return None
         others = (image for image in suspicious if self._reader(image) != question.reader)
-        return describe(next(others, suspicious[0]), len(suspicious))
+        return describe(next(others, suspicious[0]), len(suspicious), Words(question.language))
 
     def _has_one_reading(self, image: str) -> bool:
         return sum(not label.automatic for label in self._store.labels(image)) == 1
@@ -200,13 +207,14 @@ def _one_thread() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _sentence(parts: Sequence[str]) -> str:
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
-
-
 def nothing_left(
-    strategy: str, photographs: int, unlabelled: int, *, in_other_hands: int = 0, unscored: int = 0
+    strategy: str,
+    photographs: int,
+    unlabelled: int,
+    *,
+    in_other_hands: int = 0,
+    unscored: int = 0,
+    language: Language = "en",
 ) -> str:
     """Say why there is no photograph to label, and what can be done.
 
@@ -220,21 +228,19 @@ def nothing_left(
         How many of these somebody else works on at this moment.
     unscored
         How many have no scores yet.
+    language
+        In which to say it.
     """
+    say = Words(language).say
     if not photographs:
-        return "The studies hold no photograph. Import some (dermcheck import) or open another folder."
-    if strategy == _SECOND_READING and unscored:
-        return f"No label waits for a second reading so far; {unscored} photographs have no scores yet."
+        return say("no_photographs")
     if strategy == _SECOND_READING:
-        return "No label waits for a second reading."
+        return say("no_rereading_yet", unscored=unscored) if unscored else say("no_rereading")
     if not unlabelled:
-        return f"All {photographs} photographs have a label: nothing is left to do."
+        return say("all_done", photographs=photographs)
     if in_other_hands == unlabelled:
-        return (
-            "All photographs without a label are being worked on by others. Try again in some minutes: "
-            "what they leave comes back."
-        )
-    others = f" {in_other_hands} others are being worked on." if in_other_hands else ""
+        return say("all_taken")
+    others = say("others", taken=in_other_hands) if in_other_hands else ""
     if strategy == _FOLLOW_UP:
-        return f"No photograph without a label shows a lesion that was photographed before.{others}"
-    return f"{unlabelled - in_other_hands} photographs without a label were left out in this session.{others}"
+        return say("no_follow_up") + others
+    return say("left_out", left=unlabelled - in_other_hands) + others

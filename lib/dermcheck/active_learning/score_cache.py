@@ -98,6 +98,10 @@ class ScoreCache:
         rows = [_row(*values) for values in self._select(query, model)]
         return [row for row in rows if row is not None]
 
+    def count(self, model: str) -> int:
+        """Return of how many photographs there are scores by one model."""
+        return sum(number for (number,) in self._select("SELECT COUNT(*) FROM scores WHERE model = ?", model))
+
     def put(self, model: str, rows: Sequence[ScoreRow]) -> None:
         """Keep scores by one model, all or none of them."""
         with self._writing() as connection:

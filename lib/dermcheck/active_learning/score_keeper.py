@@ -271,7 +271,8 @@ class ScoreKeeper:
         table = ScoreTable(model.key)
         table.put(self._cache.rows(model.key))
         before = self._table
-        if before is None and (earlier := next((key for key in kept if key != model.key), None)):
+        earlier = next((key for key in kept if key != model.key), None)
+        if before is None and earlier is not None and 2 * len(table) < self._cache.count(earlier):
             before = ScoreTable(earlier)
             before.put(self._cache.rows(earlier))
         self._failures = self._cache.failures(model.key)
@@ -420,6 +421,8 @@ class ScoreKeeper:
         self._cache.put(self._table.model, rows)
         self._cache.put_lesions(lesions)
         self._table.put(rows)
+        if self._before is not None and 2 * len(self._table) >= len(self._before):
+            self._before = None  # it is asked for no more, and tens of thousands of embeddings take room
         self.lesions.update(lesions)
         scored, total = self._counts
         self._counts = (min(total, scored + len(rows)), total)

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from dermcheck.active_learning.reason_words import Words
 from dermcheck.active_learning.strategies import Choice
 
 __all__ = ["contradicted", "describe"]
@@ -37,8 +38,6 @@ def contradicted(
     return [int(number) for number in order[: int(doubtful.sum())]]
 
 
-def describe(image: str, suspicious: int) -> Choice:
+def describe(image: str, suspicious: int, words: Words) -> Choice:
     """Say why a label is read again, without saying what it or the model says: that would sway the reader."""
-    others = f" {suspicious} labels wait for it." if suspicious > 1 else ""
-    asked = "Second reading: please read this photograph afresh, without knowing the first answer."
-    return Choice(image, asked + others)
+    return Choice(image, words.say("reread_many" if suspicious > 1 else "reread", labels=suspicious))

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from dermcheck.batch.discovery import InputFile, Skipped
-from dermcheck.batch.inputs import ArchiveQuery, LocalSource, Source, open_source
-from dermcheck.batch.journal import Failure, Journal, Redo
-from dermcheck.batch.names import photo_names
-from dermcheck.batch.pipeline import Outcome, Pipeline
+from dermcheck.batch.discovery import Finding
+from dermcheck.batch.inputs import ArchiveQuery, Source, open_source
+from dermcheck.batch.journal import Journal, Redo
+from dermcheck.batch.known_answers import KnownAnswers
+from dermcheck.batch.pipeline import Pipeline
 from dermcheck.batch.ray_engine import RayPipeline
+from dermcheck.batch.recorder import Recorder, Tally
 from dermcheck.batch.report import ReportFormat, check_formats
 from dermcheck.batch.results import ResultFolder
-from dermcheck.batch.sources import FileKind
-from dermcheck.batch.stages import SPARE, Refused, Wanted
-from dermcheck.batch.store import StoreTally, check_can_store, store_results
-from dermcheck.dicom.files import file_name
-from dermcheck.errors import ArgumentError, NotFoundError
+from dermcheck.batch.stages import SPARE, Wanted
+from dermcheck.batch.store import OnStored, check_can_store, store_results
+from dermcheck.datastore.locations import cache_root
+from dermcheck.errors import NotFoundError
 from dermcheck.inference.predictor import Predictor
 from dermcheck.inference.priors import PRIOR_VARIABLE, clinic_prior
+from dermcheck.lesions import CLASSES
 from dermcheck.networks.checkpoint import REFERENCE_MODELS
 from dermcheck.registry.registry import Registry
 from dermcheck.registry.versions import ModelVersion, folder_version
@@ -60,30 +60,17 @@ class BatchSettings:
     """This computer, or all of a Ray cluster."""
 
 
-@dataclass
-class Tally:
-    """How far a batch has come."""
-
-    found: int = 0
-    """All that the input holds: files of every kind, and folders that are passed over or stay closed."""
-    predicted: int = 0
-    """Photographs predicted in this run."""
-    already: int = 0
-    """Photographs predicted by an earlier run."""
-    changed: int = 0
-    """How many of these have changed since and were left as they are."""
-    first_changed: Path | None = None
-    failed: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-    """What is passed over without being a failure, counted by reason."""
-    stored: StoreTally | None = None
-    """What was stored with the photographs; None if that was not asked for."""
-
-
 OnProgress: TypeAlias = Callable[[Tally], object]
+OnFound: TypeAlias = Callable[[int], object]
 
 
-def run_batch(settings: BatchSettings, on_progress: OnProgress = lambda tally: None) -> Tally:
+def run_batch(
+    settings: BatchSettings,
+    on_progress: OnProgress = lambda tally: None,
+    *,
+    on_found: OnFound = lambda count: None,
+    on_stored: OnStored = lambda tally, total: None,
+) -> Tally:
     """Predict every photograph of a folder that has no prediction yet, and write the tables.
 
     Reading, networks and writing overlap (`batch.pipeline`), but what comes of the files is named, written
@@ -99,6 +86,10 @@ def run_batch(settings: BatchSettings, on_progress: OnProgress = lambda tally: N
     ----------
     on_progress
         Called before the first file and after each with the tally, which goes on changing.
+    on_found
+        Called while the input is gone through, with how many things it has shown.
+    on_stored
+        Called after each photograph whose results are stored with it; see `store_results`.
 
     Raises
     ------
@@ -113,7 +104,6 @@ def run_batch(settings: BatchSettings, on_progress: OnProgress = lambda tally: N
     """
     check_formats(settings.reports)
     source = open_source(settings.source, settings.output, settings.query)
-    _check_engine(settings.engine, source)
     if settings.store:
         check_can_store(source)
     models = _Models.chosen_by(settings)
@@ -126,19 +116,17 @@ def run_batch(settings: BatchSettings, on_progress: OnProgress = lambda tally: N
     results = ResultFolder(source.output, masks=settings.masks, dicom=settings.dicom)
     with Journal(source.output, bound_to, redo=settings.redo) as journal:
         results.clear_partial()
-        inventory = journal.take_inventory(source.findings(), results.has_all)
-        tally = Tally(
-            found=inventory.found,
-            already=inventory.already,
-            changed=inventory.changed,
-            first_changed=inventory.first_changed,
-            failed=inventory.failed,
-            skipped=inventory.skipped,
-        )
+        inventory = journal.take_inventory(_counted(source.findings(), on_found), results.has_all)
+        tally = Tally.after(inventory)
         on_progress(tally)
-        wanted = Wanted(settings.masks, settings.dicom, models.short_side(), journal.begun)
-        with _open_pipeline(settings.engine, wanted, models, source) as pipeline:
-            recorder = _Recorder(results, journal, tally)
+        wanted = Wanted(
+            settings.masks, settings.dicom, models.short_side(), journal.begun, bound_to[PRIOR_VARIABLE]
+        )
+        with (
+            KnownAnswers(cache_root(), models.conditions(wanted), reads=settings.redo != "all") as answers,
+            _open_pipeline(settings.engine, wanted, models, source, answers) as pipeline,
+        ):
+            recorder = Recorder(results, journal, tally)
             for file, outcome in pipeline.run(journal.waiting()):
                 recorder.take(file, outcome)
                 on_progress(tally)
@@ -147,20 +135,23 @@ def run_batch(settings: BatchSettings, on_progress: OnProgress = lambda tally: N
         results.write_all(journal, settings.reports)
         results.remove_partial()
         if settings.store:
-            tally.stored = store_results(source, journal, results)
+            tally.stored = store_results(source, journal, results, on_stored)
+        journal.mark_finished()
     return tally
 
 
-def _open_pipeline(engine: Engine, wanted: Wanted, models: _Models, source: Source) -> Pipeline | RayPipeline:
-    return RayPipeline(wanted, models.load) if engine == "ray" else Pipeline(wanted, models.load, source)
+def _counted(findings: Iterable[Finding], on_found: OnFound) -> Iterator[Finding]:
+    for count, found in enumerate(findings, start=1):
+        on_found(count)
+        yield found
 
 
-def _check_engine(engine: Engine, source: Source) -> None:
-    if engine == "ray" and not isinstance(source, LocalSource):
-        raise ArgumentError(
-            f"{source.name}: --engine ray needs photographs on a disk that all machines share, not an "
-            "archive. Leave out --engine: an archive is slower than one machine."
-        )
+def _open_pipeline(
+    engine: Engine, wanted: Wanted, models: _Models, source: Source, answers: KnownAnswers
+) -> Pipeline | RayPipeline:
+    if engine == "ray":  # its nodes share no cache
+        return RayPipeline(wanted, models.load, source)
+    return Pipeline(wanted, models.load, source, answers=answers)
 
 
 @dataclass(frozen=True)
@@ -180,65 +171,21 @@ class _Models:
     def load(self) -> Predictor:
         return Predictor(self.classifier.open(), self.outliner.open(), natural_prior=clinic_prior())
 
+    def conditions(self, wanted: Wanted) -> tuple[str, ...]:
+        """Say all on which answers depend besides the photographs and the program."""
+        cards = (self.classifier.read_card().to_json(), self.outliner.read_card().to_json())
+        return (*cards, repr(clinic_prior()), f"short side {wanted.short_side}")
+
     def short_side(self) -> int:
         """Pixels along a photograph's shorter side of which the networks can make use."""
         return SPARE * max(model.read_card().input.side for model in (self.classifier, self.outliner))
 
 
-class _Recorder:
-    """Names, writes and records what the pipeline gives, in the order of the input."""
-
-    def __init__(self, results: ResultFolder, journal: Journal, tally: Tally) -> None:
-        self._results = results
-        self._journal = journal
-        self._tally = tally
-
-    def take(self, file: InputFile, outcome: Outcome) -> None:
-        """Keep what became of one file; raises only what must end the batch."""
-        if isinstance(outcome, Skipped):
-            self._journal.record_skip(file, outcome.reason)
-            self._tally.skipped[outcome.reason] += 1
-            return
-        if (again := self._second_instance(file, outcome.sop_instance_uid)) is not None:
-            self._fail(file, Failure(outcome.sop_instance_uid or "", again), outcome.seconds)
-        elif isinstance(outcome, Refused):
-            self._fail(file, self._failure(file, outcome), outcome.seconds)
-        else:
-            image = outcome.sop_instance_uid or self._free_name(file.relative)
-            paths = self._results.store(image, outcome.files)
-            self._journal.record(
-                file, replace(outcome.prediction, image=image), seconds=outcome.seconds, files=paths
-            )
-            self._tally.predicted += 1
-
-    def _fail(self, file: InputFile, failure: Failure, seconds: float) -> None:
-        self._journal.record_failure(file.relative, failure, seconds=seconds)
-        self._tally.failed += 1
-
-    def _failure(self, file: InputFile, refused: Refused) -> Failure:
-        if refused.kind is FileKind.PHOTO:
-            return Failure(self._free_name(file.relative), refused.reason, keeps_name=True)
-        return Failure(refused.sop_instance_uid or file_name(Path(file.relative.stem)), refused.reason)
-
-    def _free_name(self, relative: Path) -> str:
-        return next(name for name in photo_names(relative) if self._journal.holder(name, relative) is None)
-
-    def _second_instance(self, file: InputFile, sop_instance_uid: str | None) -> str | None:
-        """Say why a file is not predicted whose instance another file holds as well."""
-        if sop_instance_uid is None:
-            return None
-        other = self._journal.holder(sop_instance_uid, file.relative)
-        if other is None:
-            return None
-        return (
-            f"{file_name(file.relative)}: SOPInstanceUID is {sop_instance_uid}, which is already the name of "
-            f"{file_name(other)}. Only that one is predicted; remove one of the two."
-        )
-
-
 def _prior_in_words() -> str:
     prior = clinic_prior()
-    return "of the model's card" if prior is None else ", ".join(f"{share:.6g}" for share in prior)
+    if prior is None:
+        return "of the model's card"
+    return ",".join(f"{name}={share:.6g}" for name, share in zip(CLASSES, prior, strict=True))
 
 
 def _model_name(version: ModelVersion) -> str:

@@ -59,11 +59,14 @@ class DicomForms:
         Builds both objects.
     made_at
         The time that stands in them.
+    conditions
+        On what their UIDs depend besides photograph and models, as with `make`.
     """
 
-    def __init__(self, make: MakeResults, made_at: datetime) -> None:
+    def __init__(self, make: MakeResults, made_at: datetime, conditions: str = "") -> None:
         self._make = make
         self.made_at = made_at
+        self.conditions = conditions
         self._forms: dict[object, _Forms | None] = {}
         self._access = threading.Lock()
 
@@ -82,13 +85,14 @@ class DicomForms:
             forms = self._forms[kind]
         if forms is None:
             return None
-        values = _values(header, reference, report, finding)
+        values = _values(header, reference, report, finding, self.conditions)
         return forms.seg.fill(values), forms.sr.fill(values)
 
     def _learn(self, photograph: Dataset, report: LesionReport) -> _Forms | None:
         other = _other_photograph(photograph)
         other_report = _other_report(report, other.Rows, other.Columns)
-        mine, theirs = _all_values(photograph, report), _all_values(other, other_report)
+        mine = _all_values(photograph, report, self.conditions)
+        theirs = _all_values(other, other_report, self.conditions)
         examples = self._make(photograph, report, self.made_at)
         others = self._make(other, other_report, self.made_at)
         try:
@@ -139,7 +143,11 @@ def _kind(
 
 
 def _values(
-    header: PhotographHeader, reference: Dataset, report: LesionReport, finding: DiagnosisFinding
+    header: PhotographHeader,
+    reference: Dataset,
+    report: LesionReport,
+    finding: DiagnosisFinding,
+    conditions: str,
 ) -> dict[str, Any]:
     """Give everything that may be filled in, by name."""
     segment = lesion_of(header, report.mask, report)
@@ -148,7 +156,9 @@ def _values(
         element.keyword or str(element.tag): element.value for element in reference if _is_own(element)
     }
     for kind in ("seg", "sr"):
-        uid = result_uid(header.sop_instance_uid, kind, report.classifier, report.outliner)
+        uid = result_uid(
+            header.sop_instance_uid, kind, report.classifier, report.outliner, conditions=conditions
+        )
         series, dimensions = dependent_uids(uid)
         values |= {f"{kind} instance": uid, f"{kind} series": series, f"{kind} dimensions": dimensions}
     measured = {f"probability of {name}": report.probabilities[name] for name in CLASSES}
@@ -175,11 +185,11 @@ def _number(value: float) -> str:
     return str(DSfloat(value, auto_format=True))
 
 
-def _all_values(photograph: Dataset, report: LesionReport) -> Values:
+def _all_values(photograph: Dataset, report: LesionReport, conditions: str) -> Values:
     finding = DiagnosisFinding.from_mask(
         report.mask, report.probabilities, report.decision, report.uncertainty, report.classifier
     )
-    return _values(read_header(photograph), reference_header(photograph), report, finding)
+    return _values(read_header(photograph), reference_header(photograph), report, finding, conditions)
 
 
 def _other_photograph(photograph: Dataset) -> Dataset:

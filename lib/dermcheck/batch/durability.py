@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from dermcheck.dicom.files import file_name
 from dermcheck.errors import StorageError
+from dermcheck.files import flush_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ _AT_ONCE: Final = 8
 def write_through(files: Iterable[Path], root: Path) -> None:
     """Wait until files are on the disk, and all folders' entries that lead to them from `root`.
 
-    A file that has been removed meanwhile is passed over. Windows keeps folders' entries safe by itself.
+    A file that has been removed meanwhile is passed over.
 
     Raises
     ------
@@ -38,27 +39,22 @@ def write_through(files: Iterable[Path], root: Path) -> None:
     else:
         list(map(_write_file_through, paths))
     folders = dict.fromkeys(folder for path in paths for folder in _folders(path, root))
-    if os.name != "nt":
-        for folder in folders:
-            with saving(folder), suppress(FileNotFoundError):
-                _synchronise(folder, os.O_RDONLY)
+    for folder in folders:
+        with saving(folder), suppress(FileNotFoundError):
+            flush_folder(folder)
 
 
 def _write_file_through(path: Path) -> None:
     with saving(path), suppress(FileNotFoundError):
-        _synchronise(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _folders(path: Path, root: Path) -> list[Path]:
     return [folder for folder in path.parents if folder == root or folder.is_relative_to(root)]
-
-
-def _synchronise(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Literal, TypeAlias
 
 from pydicom import Dataset
@@ -56,7 +57,7 @@ def encode_results(
         if photo is not None:
             files["photo"] = photo
         files["seg"], files["sr"] = forms.fill(dataset, report) or map(
-            dicom_bytes, dicom_results(dataset, report, forms.made_at)
+            dicom_bytes, dicom_results(dataset, report, forms.made_at, conditions=forms.conditions)
         )
     return files
 
@@ -68,18 +69,22 @@ def dicom_bytes(dataset: Dataset) -> bytes:
     return buffer.getvalue()
 
 
-def dicom_forms(made_at: datetime) -> DicomForms:
+def dicom_forms(made_at: datetime, conditions: str = "") -> DicomForms:
     """Give what makes the SEG and SR of many photographs quickly."""
-    return DicomForms(dicom_results, made_at)
+    return DicomForms(partial(dicom_results, conditions=conditions), made_at, conditions)
 
 
-def dicom_results(photograph: Dataset, report: LesionReport, made_at: datetime) -> tuple[Dataset, Dataset]:
+def dicom_results(
+    photograph: Dataset, report: LesionReport, made_at: datetime, *, conditions: str = ""
+) -> tuple[Dataset, Dataset]:
     """Make SEG and SR of one photograph; both carry the same tracking identifiers.
 
     Parameters
     ----------
     made_at
         The time that stands in them; their UIDs follow from photograph and models.
+    conditions
+        On what else these UIDs depend (`identity.result_uid`).
     """
     header = read_header(photograph)
     segment = lesion_of(header, report.mask, report)
@@ -92,6 +97,10 @@ def dicom_results(photograph: Dataset, report: LesionReport, made_at: datetime) 
         photograph, finding, tracking_id=lesion.TrackingID, tracking_uid=lesion.TrackingUID
     )
     models = (report.classifier, report.outliner)
-    make_repeatable(segmentation, header.sop_instance_uid, "seg", *models, made_at=made_at)
-    make_repeatable(structured_report, header.sop_instance_uid, "sr", *models, made_at=made_at)
+    make_repeatable(
+        segmentation, header.sop_instance_uid, "seg", *models, made_at=made_at, conditions=conditions
+    )
+    make_repeatable(
+        structured_report, header.sop_instance_uid, "sr", *models, made_at=made_at, conditions=conditions
+    )
     return segmentation, structured_report

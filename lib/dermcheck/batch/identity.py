@@ -22,8 +22,13 @@ _DATES: Final = ("InstanceCreationDate", "ContentDate")
 _TIMES: Final = ("InstanceCreationTime", "ContentTime")
 
 
-def result_uid(sop_instance_uid: str, kind: ResultKind, *algorithms: Algorithm) -> UID:
+def result_uid(sop_instance_uid: str, kind: ResultKind, *algorithms: Algorithm, conditions: str = "") -> UID:
     """Return the SOP instance UID of what these models say about a photograph.
+
+    Parameters
+    ----------
+    conditions
+        What else the content depends on: another content must never come under the same UID.
 
     >>> model = Algorithm("Outliner", "1", "0" * 64)
     >>> result_uid("1.2.3", "seg", model) == result_uid("1.2.3", "seg", model)
@@ -31,7 +36,8 @@ def result_uid(sop_instance_uid: str, kind: ResultKind, *algorithms: Algorithm) 
     >>> result_uid("1.2.3", "seg", model) == result_uid("1.2.3", "sr", model)
     False
     """
-    return _derived(kind, sop_instance_uid, *(algorithm.model_hash for algorithm in algorithms))
+    models = (f"{one.name} {one.version} {one.model_hash}" for one in algorithms)
+    return _derived(kind, sop_instance_uid, *models, conditions)
 
 
 def tracking_uid(sop_instance_uid: str) -> UID:
@@ -45,7 +51,12 @@ def dependent_uids(uid: UID) -> tuple[UID, UID]:
 
 
 def make_repeatable(
-    dataset: Dataset, sop_instance_uid: str, kind: ResultKind, *algorithms: Algorithm, made_at: datetime
+    dataset: Dataset,
+    sop_instance_uid: str,
+    kind: ResultKind,
+    *algorithms: Algorithm,
+    made_at: datetime,
+    conditions: str = "",
 ) -> None:
     """Give a SEG or SR that was just made its derived UIDs, and the time at which the batch was begun.
 
@@ -57,8 +68,10 @@ def make_repeatable(
         All models on which the content depends.
     made_at
         `Journal.begun`.
+    conditions
+        As of `result_uid`.
     """
-    uid = result_uid(sop_instance_uid, kind, *algorithms)
+    uid = result_uid(sop_instance_uid, kind, *algorithms, conditions=conditions)
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
     dataset.SeriesInstanceUID, dimensions = dependent_uids(uid)
     for keyword in _DATES:

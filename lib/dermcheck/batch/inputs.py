@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
@@ -58,6 +59,22 @@ class Source(Protocol):
     def release(self, file: InputFile) -> None:
         """Remove the copy that `fetch` made, if it made one."""
 
+    def for_node(self, downloads: Path) -> Source:
+        """Give the same place to a process on another machine, which may `fetch` and `release`.
+
+        Called there, after this has been pickled.
+
+        Parameters
+        ----------
+        downloads
+            A folder for copies.
+
+        Raises
+        ------
+        ArgumentError
+            If the place is not there.
+        """
+
 
 class LocalSource:
     """Files on this computer or on a share.
@@ -109,6 +126,15 @@ class LocalSource:
 
     def release(self, file: InputFile) -> None:
         """Do nothing: there is no copy."""
+
+    def for_node(self, downloads: Path) -> LocalSource:
+        """Make sure that this machine shares the disk."""
+        if not os.path.exists(self.path):  # noqa: PTH110 (as in `_check_local`)
+            raise ArgumentError(
+                f"{self.name}: this is not there on the machine {socket.gethostname()} of the Ray cluster. "
+                "Photographs must lie on a disk that all machines share, under the same path."
+            )
+        return self
 
 
 def open_source(source: str | Path, output: Path, query: ArchiveQuery | None = None) -> Source:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydicom import Dataset
 
@@ -59,10 +59,11 @@ class ArchiveQuery:
         ArgumentError
             If one of them is malformed.
 
-        >>> ArchiveQuery.from_options("dms,xc", "2025-01-01-")
+        >>> ArchiveQuery.from_options("xc,dms", "2025-01-01-")
         ArchiveQuery(modalities=('DMS', 'XC'), first_day='20250101', last_day='')
         """
-        codes = tuple(part.strip().upper() for part in (modality or "").split(",") if part.strip())
+        # In one order: they are part of the name to which a batch is bound.
+        codes = tuple(sorted({part.strip().upper() for part in (modality or "").split(",") if part.strip()}))
         if modality is not None and (not codes or not all(_MODALITY.fullmatch(code) for code in codes)):
             raise ArgumentError(f"--modality is {modality[:60]!r}, expected codes like DMS,XC.")
         if date is None:
@@ -116,13 +117,27 @@ class ArchiveSource:
     """
 
     def __init__(self, location: str, output: Path, query: ArchiveQuery) -> None:
-        access = ArchiveAccess.from_environment(location)
+        self._access = access = ArchiveAccess.from_environment(location)
         self.archive = WebArchive.connect(access, Catalogue())
         self.output = output
         self._address = access.url
         self._query = query
         self._modalities = query.modalities or access.modalities
         self._downloads = output / ".partial" / "retrieved"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the connection, which another process cannot use."""
+        return {name: value for name, value in vars(self).items() if name != "archive"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Connect anew."""
+        vars(self).update(state)
+        self.archive = WebArchive.connect(self._access, Catalogue())
+
+    def for_node(self, downloads: Path) -> ArchiveSource:
+        """Download into another folder."""
+        self._downloads = downloads
+        return self
 
     @property
     def name(self) -> str:
@@ -209,10 +224,14 @@ class ArchiveSource:
                 f"instance {instance}: what the archive sent cannot be read ({type(error).__name__}). Ask "
                 "its administrator."
             ) from error
-        with saving(file.path):
-            file.path.parent.mkdir(parents=True, exist_ok=True)
-            file.path.write_bytes(content.getbuffer())
-        return file.path
+        path = self._downloaded(file)
+        with saving(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.getbuffer())
+        return path
+
+    def _downloaded(self, file: InputFile) -> Path:
+        return self._downloads / file.relative.parts[-1]
 
     def _check_reachable(self, failure: StorageError) -> None:
         """Find out whether it is one instance or the archive; raises StorageError if the latter."""
@@ -223,4 +242,4 @@ class ArchiveSource:
 
     def release(self, file: InputFile) -> None:
         """Remove the download."""
-        file.path.unlink(missing_ok=True)
+        self._downloaded(file).unlink(missing_ok=True)

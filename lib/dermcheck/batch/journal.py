@@ -55,6 +55,7 @@ _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     # `key` names the input, `place` sorts it, `path` is where to open it; size and time are those of the
     # version that was read. `claim` is the form in which no two images' names are equal. `result` is JSON.
+    # A waiting row has an image if an earlier answer holds and only result files are missing.
     # `stored` tells whether SEG and SR are in the archive, `seen` which inventory found the row.
     """CREATE TABLE IF NOT EXISTS inputs (
         key BLOB PRIMARY KEY, place BLOB NOT NULL, path BLOB NOT NULL, size INTEGER, modified_ns INTEGER,
@@ -81,7 +82,8 @@ ON CONFLICT (key) DO UPDATE SET size = excluded.size, modified_ns = excluded.mod
     reason = excluded.reason, model = excluded.model, seconds = excluded.seconds,
     recorded_at = excluded.recorded_at, stored = NULL"""
 _FORGET_RESULTS: Final = """
-UPDATE inputs SET state = 'waiting', claim = NULL, result = NULL, stored = NULL WHERE state = 'predicted'"""
+UPDATE inputs SET state = 'waiting', image = NULL, claim = NULL, result = NULL, stored = NULL
+WHERE state IN ('predicted', 'waiting')"""
 
 _Row: TypeAlias = tuple[bytes | int | float | str | None, ...]
 
@@ -128,7 +130,23 @@ class Inventory:
     skipped: Counter[str] = field(default_factory=Counter)
     """What is passed over, by reason."""
     gone: int = 0
-    """Inputs of an earlier run that are no longer there; they are forgotten."""
+    """Photographs predicted by an earlier run that are no longer there; they are forgotten."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the table says of an input."""
+
+    state: str
+    reason: str | None
+    image: str | None
+    size: int | None
+    modified_ns: int | None
+    seen: int | None
+
+    def is_of(self, file: InputFile) -> bool:
+        """Tell whether a file is still the one that was read."""
+        return (self.size, self.modified_ns) == (file.size, file.modified_ns)
 
 
 @dataclass
@@ -304,8 +322,7 @@ class Journal:
                 for found in findings:
                     inventory.found += 1
                     self._take(found, seen, has_all, inventory)
-                gone = "DELETE FROM inputs WHERE seen IS NULL OR seen <> ?"
-                inventory.gone = self._database.execute(gone, (seen,)).rowcount
+                inventory.gone = self._forget_unseen(seen)
             except BaseException:
                 if self._database.in_transaction:  # a full disk has ended it already
                     self._database.execute("ROLLBACK")
@@ -313,10 +330,21 @@ class Journal:
             self._database.execute("COMMIT")
         return inventory
 
+    def _forget_unseen(self, seen: int) -> int:
+        """Remove what this inventory has not met, and count the photographs among it."""
+        unseen = "(seen IS NULL OR seen <> ?)"
+        (photographs,) = self._database.execute(
+            f"SELECT COUNT(*) FROM inputs WHERE state = 'predicted' AND {unseen}",  # noqa: S608
+            (seen,),
+        ).fetchone()
+        self._database.execute(f"DELETE FROM inputs WHERE {unseen}", (seen,))  # noqa: S608
+        return int(photographs)
+
     def _take(self, found: Finding, seen: int, has_all: Callable[[str], bool], inventory: Inventory) -> None:
         key = path_key(found.relative)
         place = key if found.place is None else found.place
-        if self._database.execute("SELECT 1 FROM inputs WHERE key = ? AND seen = ?", (key, seen)).fetchone():
+        known = self._known(key)
+        if known is not None and known.seen == seen:
             inventory.skipped["listed twice"] += 1
         elif isinstance(found, Skipped):
             inventory.skipped[found.reason] += 1
@@ -325,11 +353,19 @@ class Journal:
             inventory.failed += 1
             image = file_name(found.relative)
             self._put_found(key, place, None, "failed", found.reason, image, seen)
-        elif self._keeps(found, key, has_all, inventory):
+            self._keep_inside(key, seen, inventory)
+        elif known is not None and self._keeps(found, known, has_all, inventory):
             self._database.execute(_SEEN, (place, os.fsencode(found.path), seen, key))
         else:
             inventory.waiting += 1
-            self._put_found(key, place, found, "waiting", None, None, seen)
+            earlier = known.image if known is not None and self._holds_still(found, known) else None
+            self._put_found(key, place, found, "waiting", None, earlier, seen)
+
+    def _known(self, key: bytes) -> _Known | None:
+        row = self._database.execute(
+            "SELECT state, reason, image, size, modified_ns, seen FROM inputs WHERE key = ?", (key,)
+        ).fetchone()
+        return None if row is None else _Known(*row)
 
     def _put_found(
         self,
@@ -346,27 +382,39 @@ class Journal:
         )
         self._database.execute(_FOUND, (key, place, path, size, modified_ns, state, reason, image, seen))
 
+    def _keep_inside(self, folder: bytes, seen: int, inventory: Inventory) -> None:
+        """Keep what was predicted inside a folder that cannot be opened today: it is not gone."""
+        first, after = (folder + b"\0", folder + b"\1") if folder else (b"\0", b"\xff" * 8)
+        kept = self._database.execute(
+            "UPDATE inputs SET seen = ? WHERE key >= ? AND key < ? AND state = 'predicted'",
+            (seen, first, after),
+        ).rowcount
+        inventory.found += kept
+        inventory.already += kept
+
     def _keeps(
-        self, file: InputFile, key: bytes, has_all: Callable[[str], bool], inventory: Inventory
+        self, file: InputFile, known: _Known, has_all: Callable[[str], bool], inventory: Inventory
     ) -> bool:
         """Tell whether a file is left as an earlier run left it, and count it."""
-        row = self._database.execute(
-            "SELECT state, reason, image, size, modified_ns FROM inputs WHERE key = ?", (key,)
-        ).fetchone()
-        if row is None or self._redo == "all":
+        if self._redo == "all":
             return False
-        state, reason, image, *stamp = row
-        same = stamp == [file.size, file.modified_ns]
-        if state == "skipped" and same:
-            inventory.skipped[reason] += 1
+        same = known.is_of(file)
+        if known.state == "skipped" and same:
+            inventory.skipped[known.reason or ""] += 1
             return True
-        if state != "predicted" or not has_all(image) or (not same and self._redo == "changed"):
+        if known.state != "predicted" or not has_all(known.image or ""):
+            return False
+        if not same and self._redo == "changed":
             return False
         inventory.already += 1
         if not same:
             inventory.changed += 1
             inventory.first_changed = inventory.first_changed or file.relative
         return True
+
+    def _holds_still(self, file: InputFile, known: _Known) -> bool:
+        """Tell whether a file that is predicted again must get the answer it had, and only lacks files."""
+        return self._redo != "all" and known.state in ("predicted", "waiting") and known.is_of(file)
 
     def waiting(self) -> Iterator[InputFile]:
         """Go through the files that are to be read, in input order; a few hundred are in memory at a time."""
@@ -382,6 +430,16 @@ class Journal:
                 return
             for key, place, path, size, modified_ns in rows:
                 yield InputFile(Path(os.fsdecode(path)), key_path(key), size, modified_ns, place)
+
+    def answers_again(self, file: InputFile, image: str) -> bool:
+        """Tell whether a waiting file had this name, and by the same models the same answer, before."""
+        with self._access, self._in_words():
+            row = self._database.execute(
+                "SELECT 1 FROM inputs WHERE key = ? AND state = 'waiting' AND image = ?"
+                " AND size = ? AND modified_ns = ?",
+                (file.key, image, file.size, file.modified_ns),
+            ).fetchone()
+        return row is not None
 
     # ---- names ----
 
@@ -527,6 +585,15 @@ class Journal:
         for key, image, stored, _ in self._in_order("predicted", "key, image, stored"):
             if stored is None:
                 yield key, image
+
+    def count_to_be_stored(self) -> int:
+        """Count what `to_be_stored` goes through."""
+        self.commit()
+        with self._access, self._in_words():
+            (count,) = self._database.execute(
+                "SELECT COUNT(*) FROM inputs WHERE state = 'predicted' AND stored IS NULL"
+            ).fetchone()
+        return int(count)
 
     def mark_stored(self, key: bytes) -> None:
         """Keep that the results of an input are in the archive. Committed at once: it is not done twice."""

@@ -22,6 +22,7 @@ from dermcheck.batch import stages
 from dermcheck.batch.discovery import InputFile, Skipped
 from dermcheck.batch.encoding import dicom_forms
 from dermcheck.batch.inputs import Source, ensure_steady, restat
+from dermcheck.batch.known_answers import KnownAnswers
 from dermcheck.batch.result_cache import ResultCache
 from dermcheck.batch.sources import FileKind
 from dermcheck.batch.stages import Answer, Computed, Prepared, Read, Refused, Wanted
@@ -65,6 +66,8 @@ class Pipeline:
         Gives the local file of an input.
     workers
         Threads that read and write; by default one for each core.
+    answers
+        What earlier batches have answered.
     """
 
     def __init__(
@@ -74,12 +77,14 @@ class Pipeline:
         source: Source,
         *,
         workers: int | None = None,
+        answers: KnownAnswers | None = None,
     ) -> None:
         self._wanted = wanted
         self._predictor = _Once(load_predictor)
         self._source = source
         self._cache = ResultCache()
-        self._forms = dicom_forms(wanted.made_at)
+        self._answers = answers
+        self._forms = dicom_forms(wanted.made_at, wanted.conditions)
         self._large = threading.RLock()
         self._workers = ThreadPoolExecutor(workers or max(2, os.cpu_count() or 1), "batch")
         self._networks = ThreadPoolExecutor(1, "networks")
@@ -138,6 +143,8 @@ class Pipeline:
         digest = stages.content_digest(content)
         if (answer := self._cache.get(digest)) is not None:
             return replace(answer, seconds=time.perf_counter() - started)
+        if self._answers is not None and (known := self._answers.get(digest, path.suffix)) is not None:
+            return stages.recall(file, path, kind, content, digest, known, self._wanted, self._forms)
         read = stages.read(file, path, kind, content, digest, self._wanted)
         if not isinstance(read, Read):
             return read
@@ -169,7 +176,7 @@ class Pipeline:
         outputs = item.state.outputs
         with self._large if outputs.rows * outputs.columns > _LARGE_PX else nullcontext():
             answer = stages.finish(
-                item.file, item.path, item.state, self._wanted, self._predictor(), self._forms
+                item.file, item.path, item.state, self._wanted, self._predictor(), self._forms, self._answers
             )
             return replace(item, state=answer)
 

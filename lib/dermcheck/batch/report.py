@@ -32,6 +32,7 @@ __all__ = [
     "REPORT_NAMES",
     "ReportFormat",
     "check_formats",
+    "instance_uids",
     "report_details",
     "write_json_lines",
     "write_parquet",
@@ -111,7 +112,7 @@ def report_details(report: LesionReport, source: SourceImage) -> dict[str, Any]:
         "lesion_photograph_score": _rounded(told.lesion_photograph_score),
         "is_lesion_photograph": told.is_lesion_photograph,
         **_lesion(report.mask),
-        **_uids(None if source.wrapped else source.dataset),
+        **instance_uids(None if source.wrapped else source.dataset),
         "classifier": f"{report.classifier.name} {report.classifier.version}",
         "classifier_sha256": report.classifier.model_hash,
         "outliner": f"{report.outliner.name} {report.outliner.version}",
@@ -138,7 +139,8 @@ def _lesion(mask: LesionMask) -> dict[str, int | float]:
     return found
 
 
-def _uids(dataset: Dataset | None) -> dict[str, str]:
+def instance_uids(dataset: Dataset | None) -> dict[str, str]:
+    """Give the columns that name a DICOM photograph; none for a photo that is not DICOM."""
     if dataset is None:
         return {}
     return {

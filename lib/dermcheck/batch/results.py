@@ -59,7 +59,12 @@ _MASKS_FOLDER: Final = "masks"
 _DICOM_FOLDER: Final = "dicom"
 _PARTIAL_FOLDER: Final = ".partial"
 """Holds what is being written; in the output folder, so that a rename within one disk completes it."""
-_ENDINGS: Final = {"mask": "_segmentation.png", "photo": ".photo.dcm", "seg": ".seg.dcm", "sr": ".sr.dcm"}
+_ENDINGS: Final[Mapping[ResultKind, str]] = {
+    "mask": "_segmentation.png",
+    "photo": ".photo.dcm",
+    "seg": ".seg.dcm",
+    "sr": ".sr.dcm",
+}
 OWN_FOLDERS: Final = (_MASKS_FOLDER, _DICOM_FOLDER, _PARTIAL_FOLDER)
 """Folders inside the output folder that a batch fills."""
 
@@ -91,6 +96,8 @@ class ResultFolder:
         self._numbers = itertools.count()
         with saving(path):
             path.mkdir(parents=True, exist_ok=True)
+            # In a new folder nothing can be outdated: no image's files are looked for there.
+            self._used = {name for name in (_MASKS_FOLDER, _DICOM_FOLDER) if (path / name).exists()}
 
     def clear_partial(self) -> None:
         """Remove what a killed batch was writing. Only for the one batch that holds the journal."""
@@ -113,8 +120,21 @@ class ResultFolder:
 
     def path_of(self, image: str, kind: ResultKind) -> Path:
         """Return where one of an image's files is or would be."""
-        folder = _MASKS_FOLDER if kind == "mask" else _DICOM_FOLDER
-        return self.path / folder / result_path(image, _ENDINGS[kind])
+        return self.path / _folder(kind) / result_path(image, _ENDINGS[kind])
+
+    def files_of(self, image: str) -> list[Path]:
+        """Return the files of an image that are there, wanted now or not."""
+        return [
+            path
+            for kind in _ENDINGS
+            if _folder(kind) in self._used and (path := self.path_of(image, kind)).is_file()
+        ]
+
+    def remove(self, files: Iterable[Path]) -> None:
+        """Remove results that no prediction stands for any more."""
+        for path in files:
+            with saving(path):
+                path.unlink(missing_ok=True)
 
     def store(self, image: str, files: Mapping[ResultKind, bytes]) -> list[Path]:
         """Put the files of one image into their places, and return these.
@@ -137,7 +157,6 @@ class ResultFolder:
             self._replace(self.path / name, lambda file: writers[wanted](file, predicted))  # noqa: B023
             write_through([self.path / name], self.path)
         self.write_tables(journal.predictions, journal.failures())
-        journal.mark_finished()
 
     def write_tables(
         self, predictions: Callable[[], Iterable[Prediction]], failures: Iterable[Failure]
@@ -167,6 +186,10 @@ class ResultFolder:
             with partial.open("wb") as file:
                 write(file)
             partial.replace(target)
+
+
+def _folder(kind: ResultKind) -> str:
+    return _MASKS_FOLDER if kind == "mask" else _DICOM_FOLDER
 
 
 def prediction(image: str, report: LesionReport, source: SourceImage) -> Prediction:

@@ -12,15 +12,18 @@ import hashlib
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
 from dermcheck.batch.dicom_forms import DicomForms
 from dermcheck.batch.discovery import InputFile, Skipped
-from dermcheck.batch.encoding import ResultFiles, dicom_bytes, encode_results
+from dermcheck.batch.encoding import ResultFiles, ResultKind, dicom_bytes, encode_results
 from dermcheck.batch.journal import Prediction
+from dermcheck.batch.known_answers import Known, KnownAnswers
+from dermcheck.batch.masks_png import mask_png
+from dermcheck.batch.report import instance_uids
 from dermcheck.batch.results import prediction
 from dermcheck.batch.sources import FileKind, SourceImage, kind_of, read_dicom, read_photo, skipped_class
 from dermcheck.dicom.files import file_name, open_file
@@ -44,6 +47,7 @@ __all__ = [
     "load",
     "prepare",
     "read",
+    "recall",
     "refuse",
 ]
 
@@ -68,6 +72,8 @@ class Wanted:
     """Pixels along the shorter side that the networks can make use of; None to decode every pixel."""
     made_at: datetime
     """The time that stands in DICOM results."""
+    conditions: str = ""
+    """On what the UIDs of DICOM results depend besides photograph and models."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,22 +102,11 @@ class Refused:
 
 
 @dataclass(frozen=True, eq=False)
-class _Known:
-    """What is known of a photograph besides its pixels, from `prepare` to `finish`."""
-
-    digest: bytes
-    sop_instance_uid: str | None
-    source: SourceImage
-    """Without pixels."""
-    photo: bytes | None
-    seconds: float
-
-
-@dataclass(frozen=True, eq=False)
 class Prepared:
     """A photograph as the networks see it: a megabyte or so, whatever its size."""
 
-    known: _Known
+    known: Read
+    """What is known of it, without its pixels."""
     inputs: PreparedPhotograph
 
 
@@ -119,7 +114,8 @@ class Prepared:
 class Computed:
     """A photograph with the networks' answers."""
 
-    known: _Known
+    known: Read
+    """What is known of it, without its pixels."""
     outputs: ComputedPhotograph
 
 
@@ -209,8 +205,7 @@ def prepare(file: InputFile, path: Path, read: Read, predictor: Predictor) -> Pr
             time.perf_counter() - started,
         )
     seconds = read.seconds + time.perf_counter() - started
-    known = _Known(read.digest, read.sop_instance_uid, read.source.without_pixels(), read.photo, seconds)
-    return Prepared(known, inputs)
+    return Prepared(replace(read, source=read.source.without_pixels(), seconds=seconds), inputs)
 
 
 def compute(photographs: Sequence[Prepared], predictor: Predictor) -> list[Computed]:
@@ -225,15 +220,27 @@ def compute(photographs: Sequence[Prepared], predictor: Predictor) -> list[Compu
     outputs = predictor.compute([photograph.inputs for photograph in photographs])
     share = (time.perf_counter() - started) / max(1, len(photographs))
     return [
-        Computed(_with_seconds(photograph.known, share), output)
+        Computed(replace(photograph.known, seconds=photograph.known.seconds + share), output)
         for photograph, output in zip(photographs, outputs, strict=True)
     ]
 
 
 def finish(
-    file: InputFile, path: Path, computed: Computed, wanted: Wanted, predictor: Predictor, forms: DicomForms
+    file: InputFile,
+    path: Path,
+    computed: Computed,
+    wanted: Wanted,
+    predictor: Predictor,
+    forms: DicomForms,
+    answers: KnownAnswers | None = None,
 ) -> Answer | Refused:
-    """Say what the networks' answers mean, and make the bytes of all that is to be written."""
+    """Say what the networks' answers mean, and make the bytes of all that is to be written.
+
+    Parameters
+    ----------
+    answers
+        Where the answer is kept for later batches.
+    """
     started = time.perf_counter()
     known = computed.known
     try:
@@ -247,6 +254,9 @@ def finish(
             forms=forms,
         )
         row = prediction("", report, known.source)
+        if answers is not None:
+            mask = files["mask"] if "mask" in files else mask_png(report.mask)
+            answers.put(known.digest, path.suffix, report, row, mask)
     except Exception as error:  # one file must not cost the others
         return failed(
             file,
@@ -260,14 +270,41 @@ def finish(
     return Answer(known.digest, known.sop_instance_uid, row, files, seconds)
 
 
+def recall(
+    file: InputFile,
+    path: Path,
+    kind: FileKind,
+    content: bytes,
+    digest: bytes,
+    known: Known,
+    wanted: Wanted,
+    forms: DicomForms,
+) -> Answer | Refused:
+    """Make the same of a photograph that has been answered before, without decoding it where that can be."""
+    started = time.perf_counter()
+    uid = None
+    try:
+        dataset, photo = None, None
+        if kind is FileKind.DICOM:
+            dataset = read_dataset(content, stop_before_pixels=True, name=file_name(path))
+            uid = str(dataset.get("SOPInstanceUID") or "") or None
+        row = replace(known.prediction, details={**known.prediction.details, **instance_uids(dataset)})
+        files: dict[ResultKind, bytes] = {"mask": known.mask} if wanted.masks else {}
+        if wanted.dicom:
+            if kind is FileKind.PHOTO:  # an instance is made of the pixels
+                dataset = read_photo(path, content, as_dicom=True, short_side=wanted.short_side).dataset
+                photo = None if dataset is None else dicom_bytes(dataset)
+            report = known.report()
+            files |= encode_results(report, dataset, photo, masks=False, dicom=True, forms=forms)
+    except Exception as error:  # one file must not cost the others
+        return failed(file, path, kind, uid, error, time.perf_counter() - started)
+    return Answer(digest, uid, row, files, time.perf_counter() - started)
+
+
 def refuse(file: InputFile, path: Path, prepared: Prepared, error: Exception) -> Refused:
     """Say why the networks gave no answer to a photograph."""
     uid = prepared.known.sop_instance_uid
     return Refused(_kind(uid), uid, _reason(file, path, error), prepared.known.seconds)
-
-
-def _with_seconds(known: _Known, seconds: float) -> _Known:
-    return _Known(known.digest, known.sop_instance_uid, known.source, known.photo, known.seconds + seconds)
 
 
 def _kind(sop_instance_uid: str | None) -> FileKind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -122,14 +123,23 @@ def read_status(output: Path) -> BatchStatus:
     if not journal.is_file():
         raise NotFoundError(f"{file_name(output)}: no batch was begun in this folder. Check --output.")
     try:
-        with closing(
-            sqlite3.connect(f"{journal.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
-        ) as opened:
+        with closing(sqlite3.connect(_address(journal), uri=True, timeout=5)) as opened:
             return _read(opened, output)
     except sqlite3.DatabaseError as error:
         raise StorageError(
             f"{file_name(journal)}: the record of this folder cannot be read ({error})."
         ) from error
+
+
+def _address(journal: Path) -> str:
+    """Say how to open a journal for reading.
+
+    SQLite writes beside a file in WAL mode even to read it. Where that is forbidden (a CD, a snapshot), it
+    may take the file as it is, unless something is left in the log.
+    """
+    log = journal.with_name(f"{journal.name}-wal")
+    as_it_is = not os.access(journal.parent, os.W_OK) and not log.exists()
+    return f"{journal.absolute().as_uri()}?mode=ro{'&immutable=1' if as_it_is else ''}"
 
 
 def _read(database: sqlite3.Connection, output: Path) -> BatchStatus:

@@ -25,7 +25,7 @@ from dermcheck.dicom.attributes import read_uid
 from dermcheck.dicom.photograph import read_dataset
 from dermcheck.errors import ArgumentError, StorageError
 
-__all__ = ["StoreTally", "check_can_store", "store_results"]
+__all__ = ["OnStored", "StoreTally", "check_can_store", "store_results"]
 
 _KINDS: Final[tuple[ResultKind, ...]] = ("seg", "sr")
 
@@ -44,7 +44,7 @@ class StoreTally:
     """Why the archive did not take an object, a sentence each."""
 
 
-OnStored: TypeAlias = Callable[[StoreTally], object]
+OnStored: TypeAlias = Callable[[StoreTally, int], object]
 
 
 class _Place(Protocol):
@@ -95,9 +95,17 @@ def check_can_store(source: Source) -> None:
 
 
 def store_results(
-    source: Source, journal: Journal, results: ResultFolder, on_stored: OnStored = lambda tally: None
+    source: Source,
+    journal: Journal,
+    results: ResultFolder,
+    on_stored: OnStored = lambda tally, total: None,
 ) -> StoreTally:
     """Store the SEG and SR of every prediction that is not stored yet.
+
+    Parameters
+    ----------
+    on_stored
+        Called before the first photograph and after each, with the number of all of them.
 
     Raises
     ------
@@ -106,12 +114,14 @@ def store_results(
     """
     place = _open(source)
     tally = StoreTally()
+    total = journal.count_to_be_stored()
+    on_stored(tally, total)
     for key, image in journal.to_be_stored():
         if results.path_of(image, "photo").exists():
             tally.not_dicom += 1
         else:
             _store_one(place, journal, results, (key, image), tally)
-        on_stored(tally)
+        on_stored(tally, total)
     return tally
 
 

@@ -52,6 +52,8 @@ Examples:
   dermcheck batch --output results/ --status
 """
 _SECONDS_BETWEEN_LOG_LINES = 10.0
+_SECONDS_BEFORE_A_BAR = 1.0
+"""What is over sooner needs none."""
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -139,7 +141,9 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     with _Progress(shown=not arguments.json) as progress:
         try:
-            tally = run_batch(settings, progress.show)
+            tally = run_batch(
+                settings, progress.show, on_found=progress.show_found, on_stored=progress.show_stored
+            )
         except KeyboardInterrupt:
             progress.close()
             print(_stopped(progress.tally), file=sys.stderr)
@@ -158,7 +162,7 @@ def _print_status(arguments: argparse.Namespace) -> int:
 
 
 class _Progress:
-    """A bar of this run's photographs on stderr: done, to do, images/s and failures.
+    """Bars on stderr: what the input holds, then this run's photographs, then what is stored.
 
     What earlier runs did, and what is skipped, is taken off the total: neither costs time, and
     counting it would promise an end that is far too early.
@@ -168,6 +172,7 @@ class _Progress:
         self.tally: Tally | None = None
         self._shown = shown
         self._bar: tqdm[NoReturn] | None = None
+        self._of = ""
 
     def __enter__(self) -> _Progress:
         return self
@@ -179,24 +184,42 @@ class _Progress:
         """Leave the bar as it stands and go to a new line."""
         if self._bar is not None:
             self._bar.close()
+        self._bar, self._of = None, ""
+
+    def show_found(self, count: int) -> None:
+        """Tell how much of the input has been gone through, if that takes a while."""
+        bar = self._bar_of("looking at the input", "file", None, _SECONDS_BEFORE_A_BAR)
+        bar.update(count - bar.n)
 
     def show(self, tally: Tally) -> None:
-        """Bring the bar up to date."""
+        """Bring the bar of the predictions up to date."""
         self.tally = tally
-        if self._bar is None:  # not before the work begins: wrong arguments are then one sentence alone
-            self._bar = self._open(tally.found)
-        self._bar.total = tally.found - tally.already - tally.skipped.total()
-        self._bar.set_postfix(failures=tally.failed, refresh=False)
-        self._bar.update(tally.predicted + tally.failed - self._bar.n)
+        bar = self._bar_of("predicting", "image", tally.found)
+        bar.total = tally.found - tally.already - tally.skipped.total()
+        bar.set_postfix(failures=tally.failed, refresh=False)
+        bar.update(tally.predicted + tally.failed - bar.n)
 
-    def _open(self, total: int) -> tqdm[NoReturn]:
+    def show_stored(self, tally: StoreTally, total: int) -> None:
+        """Bring the bar of what is stored up to date, if that takes a while."""
+        bar = self._bar_of("storing", "image", total, _SECONDS_BEFORE_A_BAR)
+        bar.update(tally.stored + tally.already + tally.not_dicom + len(tally.refused) - bar.n)
+
+    def _bar_of(self, what: str, unit: str, total: int | None, delay: float = 0.0) -> tqdm[NoReturn]:
+        """Give the bar; not opened before it is needed: wrong arguments are then one sentence alone."""
+        if self._bar is None or self._of != what:
+            self.close()
+            self._bar, self._of = self._open(what, unit, total, delay), what
+        return self._bar
+
+    def _open(self, what: str, unit: str, total: int | None, delay: float) -> tqdm[NoReturn]:
         from tqdm import tqdm
 
         return tqdm(
             total=total,
-            unit="image",
-            desc="predicting",
+            unit=unit,
+            desc=what,
             disable=not self._shown,
+            delay=delay,
             mininterval=0.1 if sys.stderr.isatty() else _SECONDS_BETWEEN_LOG_LINES,
         )
 
@@ -221,6 +244,11 @@ def _in_words(settings: BatchSettings, tally: Tally) -> str:
         words += (
             f"\n{_count(tally.changed, 'photograph')} changed after being predicted and kept the earlier "
             f"prediction (first: {tally.first_changed}). Predict again: --redo changed"
+        )
+    if tally.gone:
+        words += (
+            f"\n{_count(tally.gone, 'image')} of an earlier run {'is' if tally.gone == 1 else 'are'} gone "
+            "from INPUT and left out of the tables; masks and DICOM files stay."
         )
     if tally.stored:
         words += f"\n{_stored_in_words(tally.stored)}"
@@ -254,6 +282,7 @@ def _as_json(settings: BatchSettings, tally: Tally, seconds: float) -> str:
             "failures": tally.failed,
             "skipped": dict(sorted(tally.skipped.items())),
             "changed": tally.changed,
+            "gone": tally.gone,
             "stored": tally.stored and asdict(tally.stored),
             "seconds": round(seconds, 3),
             "images_per_second": round(tally.predicted / seconds, 3),

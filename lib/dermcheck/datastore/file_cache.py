@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from dermcheck.dicom.files import file_name
-from dermcheck.dicom.new_file import TEMPORARY_PREFIX
 from dermcheck.errors import StorageError
+from dermcheck.files import TEMPORARY_PREFIX
 
 __all__ = ["DEFAULT_LIMIT_BYTES", "FileCache"]
 

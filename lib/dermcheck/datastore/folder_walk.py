@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from dermcheck.dicom.files import file_name
-from dermcheck.dicom.new_file import TEMPORARY_PREFIX
 from dermcheck.errors import StorageError
+from dermcheck.files import TEMPORARY_PREFIX
 
 __all__ = ["FoundFiles", "Stamp", "walk"]
 

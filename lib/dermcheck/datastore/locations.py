@@ -19,6 +19,7 @@ __all__ = [
     "cache_root",
     "data_root",
     "is_url",
+    "platform_data",
     "studies_cache",
     "studies_data",
     "without_password",
@@ -76,15 +77,16 @@ def data_root() -> Path:
     """Return the folder for what cannot be rebuilt: `DATA_VARIABLE`, else the platform's own place."""
     if named := os.environ.get(DATA_VARIABLE):
         return Path(named).expanduser().absolute()
-    return _platform_data() / "dermcheck"
+    return platform_data() / "dermcheck"
 
 
-def _platform_data() -> Path:
+def platform_data() -> Path:
+    """Return where programs of this account keep their data on this platform."""
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support"
-    named = os.environ.get("XDG_DATA_HOME", "")
+    named = os.environ.get("XDG_DATA_HOME", "")  # a relative path counts as unset
     return Path(named) if Path(named).is_absolute() else Path.home() / ".local" / "share"
 
 

@@ -96,7 +96,7 @@ class StudyStore:
         if is_url(location):
             cached, kept = studies_cache(location, cache), studies_data(str(location), cache)
             access, pause_s = ArchiveAccess.from_environment(str(location)), _ARCHIVE_PAUSE_S
-            archive = WebArchive.connect(access, catalogue)
+            archive = WebArchive.connect(access, catalogue, cached / "labels.sqlite")
             if watch:  # somebody works with it: nothing may keep them waiting, and nothing be lost
                 archive = OutboxArchive(archive, catalogue, kept / "outbox")
         else:

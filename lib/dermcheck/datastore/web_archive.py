@@ -1,12 +1,13 @@
 """An archive (PACS) with DICOMweb behind the same methods as a studies folder.
 
 Lists come from searches by modality, which every archive keeps an index of. Instances in an archive
-do not change, so each label is asked about once.
+do not change, so each label is asked about once; what was answered is kept between starts.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import requests
@@ -16,6 +17,8 @@ from pydicom import Dataset
 from dermcheck.datastore.archive import InstanceClient
 from dermcheck.datastore.archive_access import MODALITIES, ArchiveAccess
 from dermcheck.datastore.catalogue import Catalogue
+from dermcheck.datastore.folder_walk import Stamp
+from dermcheck.datastore.index_cache import IndexCache, IndexedFile
 from dermcheck.datastore.instance_json import from_dicom_json
 from dermcheck.datastore.instances import Instance, Kind, describe
 from dermcheck.dicom.attributes import read_text, read_uid
@@ -32,6 +35,8 @@ _OUT_OF_RESOURCES: Final = 0xA7
 """Upper byte of the failure reasons for that (PS3.18 table I.2-2)."""
 _REFUSALS: Final = (400, 409, 413, 415, 422)
 """Statuses that are about what was sent, not about the archive."""
+_INDEX_VERSION: Final = 1
+_UNCHANGING: Final = Stamp(0, 0, 0)
 _FIELDS: Final = ("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality")
 _AS_STORED: Final = (("application/dicom", "*"),)
 """Ask for the transfer syntax that is stored: some archives else decompress, which is slow and large."""
@@ -55,6 +60,8 @@ class WebArchive:
         Is kept up to date by `update` and `store_instances`.
     modalities
         Of photographs: what is searched for.
+    cache_file
+        Where to remember what labels say; without it they are asked about again by the next process.
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class WebArchive:
         address: str,
         catalogue: Catalogue,
         modalities: Sequence[str] = MODALITIES,
+        cache_file: Path | None = None,
     ) -> None:
         self._make_client = make_client
         self._modalities = tuple(modalities)
@@ -72,11 +80,16 @@ class WebArchive:
         self._updating = threading.Lock()
         self._known: set[str] = set()
         self._problems: dict[str, str] = {}
+        self._cache = IndexCache(cache_file, _INDEX_VERSION) if cache_file else None
+        self._remembered = self._cache.load() if self._cache else {}
+        self._unsaved: dict[str, IndexedFile] = {}
 
     @classmethod
-    def connect(cls, access: ArchiveAccess, catalogue: Catalogue) -> "WebArchive":
+    def connect(
+        cls, access: ArchiveAccess, catalogue: Catalogue, cache_file: Path | None = None
+    ) -> "WebArchive":
         """Make an archive of what is needed to reach it."""
-        return cls(lambda: _make_client(access), access.url, catalogue, access.modalities)
+        return cls(lambda: _make_client(access), access.url, catalogue, access.modalities, cache_file)
 
     @property
     def _client(self) -> InstanceClient:
@@ -110,13 +123,29 @@ class WebArchive:
         with self._updating:
             before = set(self._known)  # not what is stored during the search
             found: set[str] = set()
-            for modality in (*self._modalities, _LABELS):
-                for listed in self._search(modality, found):
-                    self._add_new(_listed_key(listed, self._address), listed)
+            try:
+                for modality in (*self._modalities, _LABELS):
+                    for listed in self._search(modality, found):
+                        self._add_new(_listed_key(listed, self._address), listed)
+            finally:
+                self._remember()  # also where the archive went away half-way
             for key in before - found:
                 self._known.discard(key)
                 self._problems.pop(key, None)
                 self._catalogue.drop(key)
+            self._forget(self._remembered.keys() - found - self._known)
+
+    def _remember(self) -> None:
+        if self._cache and self._unsaved:
+            self._cache.save(self._unsaved, ())
+            self._remembered |= self._unsaved
+        self._unsaved = {}
+
+    def _forget(self, gone: Set[str]) -> None:
+        if self._cache and gone:
+            self._cache.save({}, gone)
+            for key in gone:
+                del self._remembered[key]
 
     def _search(self, modality: str, found: set[str]) -> Iterator[Dataset]:
         for page in self._pages(modality, _PAGE):
@@ -155,13 +184,14 @@ class WebArchive:
         else:
             self._catalogue.put(instance)
         self._known.add(key)
+        if len(self._unsaved) >= _PAGE:
+            self._remember()
 
     def _describe(self, key: str, listed: Dataset) -> Instance:
         """Describe a search result; only labels need more than it holds."""
         if is_segmentation(listed):
-            study, series, instance = key.split("/")
-            metadata = self.retrieve_instance_metadata(study, series, instance)
-            return describe(from_dicom_json(metadata, f"instance {instance}"), key)
+            known = self._remembered.get(key)
+            return known.instance if known and known.instance else self._ask_about(key)
         kind: Kind = "photograph" if is_photograph(listed) else "other"
         return Instance(
             key=key,
@@ -174,6 +204,13 @@ class WebArchive:
             sop_instance_uid=read_uid(listed, "SOPInstanceUID"),
             modality=read_text(listed, "Modality") or "",
         )
+
+    def _ask_about(self, key: str) -> Instance:
+        study, series, instance = key.split("/")
+        metadata = self.retrieve_instance_metadata(study, series, instance)
+        described = describe(from_dicom_json(metadata, f"instance {instance}"), key)
+        self._unsaved[key] = IndexedFile(_UNCHANGING, described, None)
+        return described
 
     def problems(self) -> list[str]:
         """Say which instances cannot be used, and why."""

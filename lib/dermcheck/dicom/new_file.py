@@ -1,19 +1,15 @@
-"""Writes files so that a crash, a full disk or a second process leaves a whole file or none."""
+"""Writes new files: a crash, a full disk or a second process leaves a whole file or none."""
 
 import errno
 import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from dermcheck.dicom.files import file_name
 from dermcheck.errors import StorageError
+from dermcheck.files import flush_folder, unfinished_file
 
-__all__ = ["TEMPORARY_PREFIX", "write_new_file"]
-
-TEMPORARY_PREFIX: Final = ".dermcheck-"
-"""Start of the name of a file that is still being written; readers of a folder pass it over."""
+__all__ = ["write_new_file"]
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN: Final = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -34,46 +30,20 @@ def write_new_file(path: Path, content: bytes) -> None:
     StorageError
         If the disk is full, the folder is read-only, or the system fails otherwise. Nothing is left.
     """
-    temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        _name_new(temporary, path)
-        _flush_folder(path.parent)
+        with unfinished_file(path, content) as partial:
+            _name_new(partial, path)
+        flush_folder(path.parent)
     except FileExistsError:
         raise
     except OSError as error:
         raise StorageError(_sentence(path, error)) from error
-    finally:
-        if temporary is not None:
-            with suppress(OSError):  # it is gone where it was renamed, and harmless where it stays
-                temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    """Return the process's file mode mask, which can only be read by setting it.
-
-    `mkstemp` makes files for their owner alone, which would hide a label from colleagues who share
-    the studies folder.
-    """
-    try:
-        status = Path("/proc/self/status").read_text()  # safe while other threads create files
-        return int(status.partition("Umask:")[2].split(maxsplit=1)[0], 8)
-    except (OSError, ValueError, IndexError):
-        mask = os.umask(0o077)
-        os.umask(mask)
-        return mask
-
-
-def _name_new(temporary: Path, path: Path) -> None:
+def _name_new(partial: Path, path: Path) -> None:
     """Give a finished file its name without ever replacing another one (a plain rename would)."""
     try:
-        os.link(temporary, path)
+        os.link(partial, path)
     except FileExistsError:
         raise
     except OSError as error:  # exFAT and some network shares know no second name for a file
@@ -81,20 +51,7 @@ def _name_new(temporary: Path, path: Path) -> None:
             raise
         if path.exists():
             raise FileExistsError(errno.EEXIST, "File exists", str(path)) from error
-        temporary.rename(path)
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name != "posix":  # elsewhere a folder cannot be opened; the file system sees to it
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network shares flush files only
-            raise
-    finally:
-        os.close(handle)
+        partial.rename(path)
 
 
 def _sentence(path: Path, error: OSError) -> str:

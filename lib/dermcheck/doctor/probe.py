@@ -126,8 +126,16 @@ def probe_backend(models: Path | None, registry_folder: Path | None) -> dict[str
     import logging
     from io import StringIO
 
-    from dermcheck.errors import DermCheckError
+    from dermcheck.errors import ArgumentError, DermCheckError
+    from dermcheck.inference.priors import clinic_prior
 
+    try:
+        clinic_prior()
+    except ArgumentError as error:
+        return {
+            "found": str(error),
+            "advice": "Nothing is predicted before that is corrected, or the variable unset.",
+        }
     told = StringIO()
     warnings = logging.StreamHandler(told)
     warnings.setLevel(logging.WARNING)
@@ -146,12 +154,13 @@ def probe_backend(models: Path | None, registry_folder: Path | None) -> dict[str
 
 def _open_predictor(models: Path | None, registry_folder: Path | None) -> Predictor:
     from dermcheck.inference.predictor import Predictor
+    from dermcheck.inference.priors import clinic_prior
     from dermcheck.registry import Registry
+    from dermcheck.registry.serving import load_serving
 
     if models is not None:
-        return Predictor.load(models)
-    registry = Registry.open(registry_folder, must_exist=registry_folder is not None)
-    return Predictor(registry.in_use("classification").open(), registry.in_use("segmentation").open())
+        return Predictor.load(models, natural_prior=clinic_prior())
+    return load_serving(Registry.open(registry_folder, must_exist=registry_folder is not None)).predictor
 
 
 def probe_server() -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import psutil
 
 from dermcheck.errors import DermCheckError
-from dermcheck.label_app.lean_imports import lean_imports
+from dermcheck.label_app.lean_imports import lean_imports, uncollected
 
 if TYPE_CHECKING:
     from dermcheck.label_app.answering import LocalAnswering, Situation
@@ -63,8 +63,9 @@ def _let_others_go_first() -> None:
 
 def _import_beforehand() -> None:
     """Import while the server finds out what it shall serve."""
-    from dermcheck import inference, registry  # noqa: F401
-    from dermcheck.label_app import answering, source_image  # noqa: F401
+    with uncollected():
+        from dermcheck import inference, registry  # noqa: F401
+        from dermcheck.label_app import answering, source_image  # noqa: F401
 
 
 def _take_over_pipes() -> tuple[BinaryIO, BinaryIO]:
@@ -142,7 +143,20 @@ def _do(answering: LocalAnswering, what: str, arguments: tuple[Any, ...]) -> Rep
     if what == "answer":
         return answering.answer(*arguments)
     answering.wait()  # loads the models that are in use now
+    _share_cores(answering.situation())
     return None
+
+
+def _share_cores(situation: Situation | None) -> None:
+    """Let PyTorch prepare photographs with one thread where another back end computes.
+
+    What it does then takes a millisecond, and waiting for a second thread that must be woken takes as long.
+    """
+    import torch
+
+    backend = situation.state["backend"] if situation is not None else None
+    threads = 1 if backend and "torch" not in backend else psutil.cpu_count(logical=False) or 1
+    torch.set_num_threads(threads)
 
 
 def _make(folder: Path, is_registry: bool) -> LocalAnswering:

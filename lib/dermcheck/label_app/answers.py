@@ -7,11 +7,9 @@ quicker for it.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -19,7 +17,7 @@ import numpy.typing as npt
 
 from dermcheck.errors import ArgumentError
 from dermcheck.label_app.browser_masks import encode_label_map
-from dermcheck.label_app.label_map_files import LABEL_MAP_SUFFIXES, write_answer
+from dermcheck.label_app.label_map_files import LABEL_MAP_SUFFIXES, encode_answer
 from dermcheck.lesions import LESION_CLASSES
 
 if TYPE_CHECKING:
@@ -205,10 +203,7 @@ def make_reply(question: Question, answer: Answer, source: SourceImage) -> Reply
 def _file(question: Question, answer: Answer, source: SourceImage, objects: tuple[bytes, ...]) -> bytes:
     if question.form == SEGMENTATION_SUFFIX:
         return objects[0] if objects else _part_10(_segmentation(answer, source))
-    with tempfile.TemporaryDirectory(prefix="dermcheck-") as folder:
-        path = Path(folder, f"mask{question.form}")
-        write_answer(answer.label_map, MODELS[question.model].labels, source, path)
-        return path.read_bytes()
+    return encode_answer(answer.label_map, MODELS[question.model].labels, source, question.form)
 
 
 def _for_browser(answer: Answer) -> dict[str, Any]:

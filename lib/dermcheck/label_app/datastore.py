@@ -25,9 +25,10 @@ from dermcheck.datastore.notes import Notes
 from dermcheck.dicom.annotation_record import AnnotationRecord, write_record
 from dermcheck.dicom.author import Clinician
 from dermcheck.dicom.segmentation import write_segmentation
+from dermcheck.dicom.segments import union_of
 from dermcheck.errors import ArgumentError, NotFoundError, StorageError
 from dermcheck.label_app.infer_tasks import DIAGNOSES, LESION
-from dermcheck.label_app.proposals import RecentProposals, union
+from dermcheck.label_app.proposals import RecentProposals
 from dermcheck.label_app.source_image import read_upload
 from dermcheck.label_app.submissions import read_algorithm, read_clinician, to_dicom, without_details
 from dermcheck.label_app.viewer_files import IMAGE_SUFFIX, LABEL_SUFFIX, ViewerFiles
@@ -416,7 +417,7 @@ class DermCheckDatastore(Datastore):  # type: ignore[misc]  # monailabel has no 
             return AnnotationRecord()
         return AnnotationRecord.compare(
             proposal.mask,
-            union(segments, header),
+            union_of(segments, header),
             proposal.lesion_class,
             seconds=proposal.seconds_ago,
             started_from="prediction",

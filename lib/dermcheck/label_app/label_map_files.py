@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,19 +18,32 @@ from dermcheck.lesions import LESION_CLASSES
 if TYPE_CHECKING:
     from dermcheck.label_app.source_image import SourceImage
 
-__all__ = ["LABEL_MAP_SUFFIXES", "write_answer"]
+__all__ = ["LABEL_MAP_SUFFIXES", "encode_answer"]
 
 LABEL_MAP_SUFFIXES: Final = (".nrrd", ".nii.gz", ".seg.nrrd")
-"""What `write_answer` can write; the first is what 3D Slicer asks for."""
+"""What `encode_answer` can make; the first is what 3D Slicer asks for."""
 
 _COLOURS: Final = {lesion.meaning: lesion.colour for lesion in LESION_CLASSES}
 _OTHER_COLOUR: Final = (255, 255, 255)
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_NRRD: Final = """NRRD0004
+type: unsigned char
+dimension: 3
+space: left-posterior-superior
+sizes: {columns} {rows} 1
+space directions: ({column_spacing!r},0,0) (0,{row_spacing!r},0) (0,0,1)
+kinds: domain domain domain
+encoding: gzip
+space origin: (0,0,0)
+
+"""
+"""The header of a companion's label map (https://teem.sourceforge.net/nrrd/format.html), as ITK writes it."""
 
 
-def write_answer(
-    label_map: npt.NDArray[np.uint8], names: Mapping[str, int], source: SourceImage, path: Path
-) -> None:
-    """Write a label map so that it covers its photograph exactly in the viewer.
+def encode_answer(
+    label_map: npt.NDArray[np.uint8], names: Mapping[str, int], source: SourceImage, suffix: str
+) -> bytes:
+    """Make the file of a label map that covers its photograph exactly in the viewer.
 
     Parameters
     ----------
@@ -38,9 +53,20 @@ def write_answer(
         Segment name -> value. Only a `.seg.nrrd` file has a place for them.
     source
         Gives the place in space: that of the uploaded volume, else the companion's.
-    path
-        Ends with one of `LABEL_MAP_SUFFIXES`.
+    suffix
+        One of `LABEL_MAP_SUFFIXES`.
     """
+    if suffix == ".nrrd" and source.geometry is None:
+        return _nrrd(label_map, source.spacing_mm)
+    with tempfile.TemporaryDirectory(prefix="dermcheck-") as folder:
+        path = Path(folder, f"mask{suffix}")
+        _write(label_map, names, source, path)
+        return path.read_bytes()
+
+
+def _write(
+    label_map: npt.NDArray[np.uint8], names: Mapping[str, int], source: SourceImage, path: Path
+) -> None:
     named = path.name.endswith(".seg.nrrd")
     if source.geometry is None and not named:
         write_label_map(label_map, source.spacing_mm, path)
@@ -49,6 +75,15 @@ def write_answer(
     if named:
         _describe_segments(image, label_map, names)
     SimpleITK.WriteImage(image, str(path), useCompression=True)
+
+
+def _nrrd(label_map: npt.NDArray[np.uint8], spacing_mm: tuple[float, float] | None) -> bytes:
+    """Write what most predictions are answered with by hand: ITK takes five times as long."""
+    row_spacing, column_spacing = map(float, spacing_mm or (1.0, 1.0))
+    rows, columns = label_map.shape
+    header = _NRRD.format(rows=rows, columns=columns, row_spacing=row_spacing, column_spacing=column_spacing)
+    packer = zlib.compressobj(level=1, wbits=_GZIP, strategy=zlib.Z_RLE)
+    return header.encode("ascii") + packer.compress(np.ascontiguousarray(label_map).data) + packer.flush()
 
 
 def _placed(label_map: npt.NDArray[np.uint8], source: SourceImage, scratch: Path) -> SimpleITK.Image:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from dermcheck.label_app.automatic_training import TaskPlan
-    from dermcheck.label_app.start_page_texts import Language
+    from dermcheck.lesions import Language
 
 __all__ = ["say_plan"]
 
-_TEXTS: Final[Mapping[Language, Mapping[str, str]]] = {
+_TEXTS: Final[Mapping[Language, dict[str, str]]] = {
     "en": {
         "lesion_classification": "Diagnoses",
         "lesion_segmentation": "Outlines",
@@ -43,6 +43,21 @@ _TEXTS: Final[Mapping[Language, Mapping[str, str]]] = {
         "stopped": "Das Training vom {when} wurde von jemandem angehalten.",
     },
 }
+_OF_ONE: Final[Mapping[Language, dict[str, str]]] = {
+    "en": {
+        "counts": "1 corrected photograph, {new} not learnt from yet.",
+        "too_few": "No training yet: 1 more corrected photograph is needed.",
+        "missing": "The next training starts after 1 more correction.",
+        "either": "The next training starts after 1 more correction, at the latest at {at}.",
+    },
+    "de": {
+        "counts": "1 korrigiertes Foto, aus {new} wurde noch nicht gelernt.",
+        "too_few": "Noch kein Training: 1 weiteres korrigiertes Foto ist nötig.",
+        "missing": "Das nächste Training beginnt nach 1 weiteren Korrektur.",
+        "either": "Das nächste Training beginnt nach 1 weiteren Korrektur, spätestens um {at}.",
+    },
+}
+"""The same sentences about a single photograph or correction."""
 
 
 def say_plan(plan: TaskPlan, language: Language = "en") -> tuple[str, str]:
@@ -51,7 +66,9 @@ def say_plan(plan: TaskPlan, language: Language = "en") -> tuple[str, str]:
     They may hold words of a training, so they are text and no HTML.
     """
     say, standing = _TEXTS[language], plan.standing
-    sentences = [say["counts"].format(corrections=standing.corrections, new=standing.new), _next(plan, say)]
+    counts = (say | _OF_ONE[language] if standing.corrections == 1 else say)["counts"]
+    sentences = [counts.format(corrections=standing.corrections, new=standing.new)]
+    sentences.append(_next(plan, say | _OF_ONE[language] if plan.plan.missing == 1 else say))
     attempt = standing.attempt
     if attempt is not None and attempt.end in ("failed", "stopped"):
         sentences.append(

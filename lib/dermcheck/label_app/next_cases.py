@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dermcheck.active_learning.score_keeper import ScoreKeeper
     from dermcheck.label_app.datastore import DermCheckDatastore
     from dermcheck.label_app.worklist import Worklist
+    from dermcheck.lesions import Language
 
 __all__ = ["LONG_LEASE_S", "NextCase", "NextCases", "slicer_client"]
 
@@ -73,6 +74,7 @@ class NextCases:
         skip: Collection[str] = (),
         request: Mapping[str, Any] | None = None,
         seconds: float | None = None,
+        language: Language = "en",
     ) -> NextCase:
         """Choose a photograph and lease it, so that nobody else is handed it.
 
@@ -88,6 +90,8 @@ class NextCases:
             What the strategy is told besides, e.g. `seed`.
         seconds
             How long the lease lasts.
+        language
+            Of the reason, and of what is said where there is none.
 
         Raises
         ------
@@ -102,15 +106,15 @@ class NextCases:
         skipped, lease = frozenset(skip), {} if seconds is None else {"seconds": seconds}
         while True:
             taken = self._worklist.taken(client)
-            told = {**(request or {}), "skip": skipped | taken, "reader": clinician}
+            told = {**(request or {}), "skip": skipped | taken, "reader": clinician, "language": language}
             chosen = self._strategies[name](told, self._datastore)
             if not chosen:
-                return NextCase(None, detail=self._why_none(name, taken))
-            if self._worklist.hand_out(chosen["id"], client, clinician, **lease):
+                return NextCase(None, detail=self._why_none(name, taken, language))
+            if self._worklist.hand_out(chosen["id"], client, clinician, reason=chosen["reason"], **lease):
                 return NextCase(chosen["id"], chosen["reason"], chosen["second_reading"])
             # Somebody else got it between the choice and the lease: choose among the others.
 
-    def _why_none(self, strategy: str, taken: frozenset[str]) -> str:
+    def _why_none(self, strategy: str, taken: frozenset[str], language: Language) -> str:
         unlabelled = self._datastore.get_unlabeled_images()
         progress = self._scores.progress()
         return nothing_left(
@@ -119,6 +123,7 @@ class NextCases:
             len(unlabelled),
             in_other_hands=len(taken.intersection(unlabelled)),
             unscored=progress["of"] - progress["scored"] - progress["failed"],
+            language=language,
         )
 
 

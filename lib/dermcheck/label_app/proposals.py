@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dermcheck.active_learning.label_quality import union_of as union
 from dermcheck.datastore.label_files import read_label_file
 from dermcheck.dicom.segmentation import read_segmentation
+from dermcheck.dicom.segments import union_of
 from dermcheck.errors import DermCheckError
 from dermcheck.label_app.answers import BROWSER, MODELS, Reply
 from dermcheck.label_app.browser_masks import decode_label_map
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dermcheck.dicom.header import PhotographHeader
     from dermcheck.dicom.segments import LesionMask, LesionSegment
 
-__all__ = ["Proposal", "RecentProposals", "read_earlier_label", "union"]
+__all__ = ["Proposal", "RecentProposals", "read_earlier_label"]
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class RecentProposals:
             segments = read_label_file(path, header, {"label_names": names})
         seconds = time.monotonic() - answered.at
         return Proposal(
-            union(segments, header),
+            union_of(segments, header),
             _one_class(segments),
             seconds if seconds <= _LONGEST_WORK_S else None,
         )
@@ -122,7 +122,7 @@ def read_earlier_label(store: StudyStore, image: str, label: str) -> Proposal | 
     except DermCheckError as error:
         logger.info("Label %s cannot be compared with: %s", label, error)
         return None
-    return Proposal(union(segments, header), _one_class(segments))
+    return Proposal(union_of(segments, header), _one_class(segments))
 
 
 def _one_class(segments: Iterable[LesionSegment]) -> str | None:

@@ -19,7 +19,7 @@ import uvicorn
 
 from dermcheck.label_app import app as app_folder
 from dermcheck.label_app.answering_process import AnsweringProcess
-from dermcheck.label_app.lean_imports import lean_imports
+from dermcheck.label_app.lean_imports import lean_imports, uncollected
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -86,7 +86,7 @@ def run_server(settings: ServerSettings, when_ready: Callable[[DermCheckApp], No
 
 
 def _make_app(settings: ServerSettings) -> tuple[FastAPI, DermCheckApp]:
-    with lean_imports():
+    with lean_imports(), uncollected():
         from dermcheck.registry import Registry
 
         answering = AnsweringProcess(settings.models or Registry.open(settings.registry), settings.process)

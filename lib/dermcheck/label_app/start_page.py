@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dermcheck.errors import DermCheckError
 from dermcheck.label_app.learning_words import say_plan
-from dermcheck.label_app.start_page_texts import TEXTS, Language
+from dermcheck.label_app.start_page_texts import TEXTS
+from dermcheck.lesions import Language
 
 if TYPE_CHECKING:
     from dermcheck.dicom.header import PhotographHeader
@@ -74,6 +75,7 @@ def render_start_page(app: DermCheckApp, language: Language, listed: Listed = "o
             _upload(say),
             _learning(app, say, language),
             f"<section><h2>{say['slicer']}</h2><p>{say['slicer_steps']}</p></section>",
+            f"<section><h2>{say['documents']}</h2><p>{say['documents_list']}</p></section>",
             _server(app, say),
         )
     )
@@ -157,7 +159,8 @@ def _line(row: _Row, say: dict[str, str]) -> str:
     thumbnail = f"/dicom-web/studies/{study}/series/{series}/instances/{image}/thumbnail"
     link = f"/ohif/derm?StudyInstanceUIDs={study}&amp;image={image}"
     taken = f"{header.acquired:%Y-%m-%d}" if header.acquired else "–"
-    where = " · ".join(part for part in (header.anatomic_site, header.laterality, header.tracking_id) if part)
+    side = say.get(f"side_{header.laterality}")
+    where = " · ".join(part for part in (header.anatomic_site, side, header.tracking_id) if part)
     state = say["open"]
     if row.labelled_by:
         state = say["labelled"].format(who=row.labelled_by, when=row.labelled_on or "")

@@ -1,10 +1,8 @@
 """What the start page says, in English and German. Texts may hold HTML of ours, never of others."""
 
-from typing import Final, Literal
+from typing import Final
 
-__all__ = ["TEXTS", "Language"]
-
-Language = Literal["en", "de"]
+__all__ = ["TEXTS"]
 
 TEXTS: Final[dict[str, dict[str, str]]] = {
     "en": {
@@ -50,6 +48,14 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
         "slicer": "With 3D Slicer",
         "slicer_steps": "Install the extension <em>MONAI Label</em>, open the module of that name, enter "
         "this page's address as <em>MONAI Label server</em>, and press <em>Next Sample</em>.",
+        "documents": "Documents",
+        "documents_list": "<a href='/viewer/docs/clinician.md'>Reading and correcting answers</a> · "
+        "<a href='/viewer/docs/administrator.md'>Installing and running</a> · "
+        "<a href='/viewer/docs/evaluation.md'>How well the models answer</a> · "
+        "<a href='/viewer/docs/dicom-conformance.md'>DICOM conformance</a>",
+        "side_L": "left",
+        "side_R": "right",
+        "side_B": "both sides",
         "learning": "Learning from the corrections",
         "history": "How the models came on",
         "server": "This server",
@@ -106,6 +112,14 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
         "slicer_steps": "Die Erweiterung <em>MONAI Label</em> installieren, das Modul dieses Namens öffnen, "
         "die Adresse dieser Seite als <em>MONAI Label server</em> eintragen und <em>Next Sample</em> "
         "drücken.",
+        "documents": "Anleitungen (Englisch)",
+        "documents_list": "<a href='/viewer/docs/clinician.md'>Antworten lesen und korrigieren</a> · "
+        "<a href='/viewer/docs/administrator.md'>Installieren und betreiben</a> · "
+        "<a href='/viewer/docs/evaluation.md'>Wie gut die Modelle antworten</a> · "
+        "<a href='/viewer/docs/dicom-conformance.md'>DICOM-Konformität</a>",
+        "side_L": "links",
+        "side_R": "rechts",
+        "side_B": "beidseits",
         "learning": "Lernen aus den Korrekturen",
         "history": "Wie sich die Modelle entwickelt haben",
         "server": "Dieser Server",

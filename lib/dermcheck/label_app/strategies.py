@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from monailabel.interfaces.datastore import Datastore
 
     from dermcheck.active_learning.recommending import Recommender
+    from dermcheck.lesions import Language
 
 __all__ = ["RecommendedStrategy", "make_strategies"]
 
@@ -35,6 +36,7 @@ class RecommendedStrategy(Strategy):  # type: ignore[misc]  # monailabel has no 
             `seed` (optional): the same seed and the same knowledge give the same choice.
             `label_tag` and `labels` (optional): which labels count, as MONAI Label defines them.
             `skip` (optional): image ids that are not to be chosen. `reader` (optional): who asks.
+            `language` (optional): of the reason, "en" or "de".
 
         Returns
         -------
@@ -44,7 +46,8 @@ class RecommendedStrategy(Strategy):  # type: ignore[misc]  # monailabel has no 
         """
         unlabelled = datastore.get_unlabeled_images(request.get("label_tag"), request.get("labels"))
         left_out = frozenset(request.get("skip") or ())
-        question = Question(self._name, unlabelled, left_out, str(request.get("reader") or ""))
+        language: Language = "de" if request.get("language") == "de" else "en"
+        question = Question(self._name, unlabelled, left_out, str(request.get("reader") or ""), language)
         chosen = self._recommender.choose(question, _generator(request.get("seed")))
         if chosen is None:
             return {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import numpy as np
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Header, Query, Request
 from fastapi.responses import RedirectResponse
 from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
@@ -17,8 +17,9 @@ from dermcheck.errors import ArgumentError, DermCheckError, NotFoundError
 from dermcheck.label_app.browser_masks import encode_label_map
 from dermcheck.label_app.browser_submissions import BrowserSubmission
 from dermcheck.label_app.endpoints import Annotator, AnyUser
+from dermcheck.label_app.start_page import spoken_language
 from dermcheck.label_app.submissions import UNKNOWN_CLINICIAN
-from dermcheck.lesions import LESION_CLASSES
+from dermcheck.lesions import LESION_CLASSES, Language
 
 if TYPE_CHECKING:
     from dermcheck.datastore import StoredLabel
@@ -44,6 +45,8 @@ class NextRequest(BaseModel):
     client: str = ""
     """Random id of the browser."""
     clinician: str = ""
+    language: Language = "en"
+    """Of the reason."""
 
 
 @router.get("/settings", summary="What the viewer must know once")
@@ -52,7 +55,12 @@ def settings_of_viewer(user: AnyUser) -> dict[str, Any]:
     app: DermCheckApp = app_instance()
     return {
         "classes": [
-            {"name": lesion.name, "meaning": lesion.meaning, "colour": lesion.colour}
+            {
+                "name": lesion.name,
+                "colour": lesion.colour,
+                "meanings": {"en": lesion.meaning, "de": lesion.german},
+                "short": {"en": lesion.short, "de": lesion.german_short},
+            }
             for lesion in LESION_CLASSES
         ],
         "strategies": {name: task.description for name, task in app.strategies().items()},
@@ -100,6 +108,7 @@ def photograph(
     answer["visitors"] = [
         {"clinician": visit.clinician, "minutes": round(seconds / 60)} for visit, seconds in visits
     ]
+    answer["reason"] = app.worklist.reason(image, client)
     return answer
 
 
@@ -145,7 +154,13 @@ def next_photograph(user: AnyUser, wanted: Annotated[NextRequest, Body()]) -> di
     """
     app: DermCheckApp = app_instance()
     clinician = _logged_in(user) or wanted.clinician
-    case = app.next_cases.choose(wanted.strategy, client=wanted.client, clinician=clinician, skip=wanted.skip)
+    case = app.next_cases.choose(
+        wanted.strategy,
+        client=wanted.client,
+        clinician=clinician,
+        skip=wanted.skip,
+        language=wanted.language,
+    )
     answer: dict[str, Any] = {
         "image": case.image,
         "reason": case.reason,
@@ -191,10 +206,12 @@ def give_back(
 
 
 @router.get("/start", include_in_schema=False)
-def start(user: AnyUser, strategy: str = "") -> RedirectResponse:
+def start(
+    user: AnyUser, strategy: str = "", accept_language: Annotated[str, Header()] = ""
+) -> RedirectResponse:
     """Open the viewer at the next photograph, or at the list of studies if none is left."""
     app: DermCheckApp = app_instance()
-    case = app.next_cases.choose(strategy)
+    case = app.next_cases.choose(strategy, language=spoken_language(accept_language))
     if case.image is None:
         return RedirectResponse("/ohif/", 303)
     header = app.store.header(case.image)
@@ -272,7 +289,8 @@ def _listed(label: StoredLabel) -> dict[str, Any]:
 
 def _queue(app: DermCheckApp, clinician: str) -> dict[str, int]:
     name = clinician.strip() or UNKNOWN_CLINICIAN
-    image_ids = app.store.image_ids()
+    films = app.store.multi_frame_ids()  # nobody is asked to label them
+    image_ids = [image for image in app.store.image_ids() if image not in films]
     done = app.store.finished_ids().intersection(image_ids)
     yours = sum(
         any(label.creator == name for label in app.store.labels(image_id) if not label.automatic)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 __all__ = ["Visit", "Worklist"]
@@ -28,6 +28,8 @@ class Visit:
     since: float
     """Monotonic time in seconds."""
     until: float
+    reason: str = ""
+    """Why they were handed it, in words; empty for what they opened by its name."""
 
 
 class Worklist:
@@ -44,7 +46,9 @@ class Worklist:
         self._visits: dict[str, dict[str, Visit]] = {}  # image -> client -> visit
         self._offers: dict[str, dict[str, float]] = {}  # client -> image -> when it was handed out
 
-    def hand_out(self, image: str, client: str, clinician: str, seconds: float = _LEASE_S) -> bool:
+    def hand_out(
+        self, image: str, client: str, clinician: str, seconds: float = _LEASE_S, reason: str = ""
+    ) -> bool:
         """Give a photograph to somebody unless another has it; returns whether they got it.
 
         Parameters
@@ -53,6 +57,8 @@ class Worklist:
             Empty for a viewer that is being started: the photograph is kept for whoever opens it first.
         seconds
             Until others may have it, unless the lease is renewed by `enter`.
+        reason
+            Why it is this one; see `reason`.
         """
         with self._lock:
             now = self._clock()
@@ -61,7 +67,7 @@ class Worklist:
             if "" in visits or any(other != client for other in visits):
                 return False
             until = now + (seconds if client else _RESERVED_S)
-            visits[client] = Visit(client, clinician, now, until)
+            visits[client] = Visit(client, clinician, now, until, reason)
             return True
 
     def enter(
@@ -78,9 +84,11 @@ class Worklist:
             now = self._clock()
             self._forget(now)
             visits = self._visits.setdefault(image, {})
-            visits.pop("", None)
+            opened = visits.pop("", None)
             before = visits.get(client)
-            visits[client] = Visit(client, clinician, before.since if before else now, now + seconds)
+            reason = next((visit.reason for visit in (before, opened) if visit), "")
+            since = before.since if before else now
+            visits[client] = Visit(client, clinician, since, now + seconds, reason)
             return [(visit, now - visit.since) for visit in visits.values() if visit.client != client]
 
     def renew(self, image: str, client: str, seconds: float = _LEASE_S) -> None:
@@ -90,7 +98,7 @@ class Worklist:
             self._forget(now)
             if (visit := self._visits.get(image, {}).get(client)) is not None:
                 until = max(visit.until, now + seconds)
-                self._visits[image][client] = Visit(client, visit.clinician, visit.since, until)
+                self._visits[image][client] = replace(visit, until=until)
 
     def leave(self, image: str, client: str) -> None:
         """Give a photograph back: it is submitted, or was left."""
@@ -113,6 +121,12 @@ class Worklist:
         with self._lock:
             self._forget(self._clock())
             return [visit for visit in self._visits.get(image, {}).values() if visit.client]
+
+    def reason(self, image: str, client: str) -> str:
+        """Return why somebody was handed a photograph that they have; empty where they were not."""
+        with self._lock:
+            visit = self._visits.get(image, {}).get(client)
+            return visit.reason if visit else ""
 
     def taken(self, client: str) -> frozenset[str]:
         """Return the photographs that others have."""

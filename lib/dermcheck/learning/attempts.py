@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
+from dermcheck.files import replace_file
 from dermcheck.learning.place import training_folder
 from dermcheck.learning.schedule import Attempt, End
 
@@ -46,11 +47,9 @@ class Attempts:
         """Note one, in place of the latest."""
         self._attempts[task] = attempt
         content = {name: asdict(each) | {"at": each.at.isoformat()} for name, each in self._attempts.items()}
-        partial = self._path.with_suffix(".partial")
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-            partial.replace(self._path)
+            replace_file(self._path, json.dumps(content, indent=1) + "\n")
         except OSError as error:  # it is remembered as long as the server runs
             logger.warning("%s: this cannot be written (%s)", self._path, error.strerror)
 

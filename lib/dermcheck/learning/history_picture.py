@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dermcheck.errors import ArgumentError, StorageError
+from dermcheck.files import replace_file
 from dermcheck.learning.history import History
 
 if TYPE_CHECKING:
@@ -72,12 +73,9 @@ def save_history(history: History, path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise ArgumentError(f"{path}: pictures are written as .svg or .png. Name such a file.")
     content = _rendered(history, path.suffix.lower()[1:])
-    partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_bytes(content)
-        partial.replace(path)
+        replace_file(path, content)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise StorageError(
             f"{path}: the picture cannot be written ({error.strerror}). Choose another place."
         ) from error

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dermcheck.datastore.locations import cache_root
 from dermcheck.errors import DermCheckError, StorageError
+from dermcheck.files import replace_file
 from dermcheck.learning.courtesy import Courtesy
 from dermcheck.learning.history import CORRECTIONS_LEARNT
 from dermcheck.learning.learnt import FROM_CORRECTIONS, forget_older, note_learnt
@@ -224,10 +225,8 @@ def _finished(run: Path, identity: str) -> Outcome | None:
 def _close(run: Path, outcome: Outcome) -> None:
     """Note the outcome, and give the room of checkpoint and candidate back: the registry has the latter."""
     path = run / _OUTCOME_NAME
-    partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(json.dumps(asdict(outcome), indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
+        replace_file(path, json.dumps(asdict(outcome), indent=2) + "\n")
         (run / CHECKPOINT_NAME).unlink(missing_ok=True)
         shutil.rmtree(run / CANDIDATE_NAME)
     except OSError as error:  # the version is kept and decided upon already

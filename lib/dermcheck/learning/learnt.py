@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dermcheck.errors import StorageError
+from dermcheck.files import replace_file
 from dermcheck.learning.place import training_folder
 
 if TYPE_CHECKING:
@@ -88,11 +89,9 @@ def note_learnt(registry: Path, task: Task, fingerprint: str, labels: Collection
         If the disk refuses.
     """
     path = _path(registry, task, fingerprint)
-    partial = path.with_suffix(".partial")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial.write_text(json.dumps({"labels": sorted(labels)}) + "\n", encoding="utf-8")
-        partial.replace(path)
+        replace_file(path, json.dumps({"labels": sorted(labels)}) + "\n")
     except OSError as error:
         raise StorageError(
             f"{path}: which corrections are learnt from cannot be noted ({error.strerror}). Make room, or "

@@ -7,9 +7,6 @@ weights, so a damaged or exchanged file is refused instead of giving wrong diagn
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,6 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dermcheck.errors import ModelError, StorageError
+from dermcheck.files import write_folder
 from dermcheck.networks.architectures import build_network
 from dermcheck.networks.cards import ModelCard
 from dermcheck.networks.photograph_probe import PROBE_PREFIX, PhotographProbe, attach_probe, probe_of
@@ -82,7 +80,7 @@ def save_model(folder: Path, network: nn.Module, card: ModelCard) -> ModelCard:
     content = safetensors.torch.save(weights)
     created = card.created or datetime.now(timezone.utc).isoformat(timespec="seconds")
     card = replace(card, sha256=hashlib.sha256(content).hexdigest(), created=created)
-    _write_folder(folder, {WEIGHTS_NAME: content, CARD_NAME: card.to_json().encode()})
+    _save(folder, {WEIGHTS_NAME: content, CARD_NAME: card.to_json().encode()})
     return card
 
 
@@ -272,24 +270,9 @@ def _read(path: Path, what: str) -> bytes:
         raise ModelError(f"{path}: the model's {what} cannot be read ({error.strerror}).") from error
 
 
-def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder beside its place, flush it to the disk and move it there in one step."""
+def _save(folder: Path, files: Mapping[str, bytes]) -> None:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".partial", dir=folder.parent))
+        write_folder(folder, files)
     except OSError as error:
-        raise StorageError(f"{folder}: the model cannot be saved here ({error.strerror}).") from error
-    try:
-        for name, content in files.items():
-            with (partial / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        partial.chmod(0o755)  # mkdtemp makes it private, but other accounts may run the server
-        if folder.exists():  # empty, as checked; Windows cannot rename over it
-            folder.rmdir()
-        partial.rename(folder)
-    except OSError as error:
-        raise StorageError(f"{folder}: the model could not be saved ({error.strerror}).") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        raise StorageError(f"{folder}: the model cannot be saved ({error.strerror}).") from error

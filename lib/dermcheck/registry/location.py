@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Final
+
+from dermcheck.datastore.locations import platform_data
 
 __all__ = ["REGISTRY_VARIABLE", "registry_root"]
 
@@ -23,14 +24,4 @@ def registry_root(folder: Path | None = None) -> Path:
         return folder.expanduser().absolute()
     if named := os.environ.get(REGISTRY_VARIABLE):
         return Path(named).expanduser().absolute()
-    return _platform_data() / "dermcheck" / "models"
-
-
-def _platform_data() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support"
-    named = os.environ.get("XDG_DATA_HOME", "")
-    # The XDG base directory specification: a relative path counts as unset.
-    return Path(named) if Path(named).is_absolute() else Path.home() / ".local" / "share"
+    return platform_data() / "dermcheck" / "models"

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dermcheck.errors import ModelError, StorageError
+from dermcheck.files import remove_abandoned, write_folder
 from dermcheck.networks.cards import ModelCard, Task
 from dermcheck.networks.checkpoint import CARD_NAME, REFERENCE_MODELS, WEIGHTS_NAME, StoredModel, read_card
-from dermcheck.registry.private_files import write_folder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -184,7 +184,8 @@ def write_version(version: ModelVersion, card: ModelCard, weights: bytes) -> dic
     entry = json.dumps(version.entry(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     content = dict(zip(_FILES, (card.to_json().encode(), weights, entry.encode()), strict=True))
     try:
-        write_folder(version.folder, content)
+        remove_abandoned(version.folder.parent)
+        write_folder(version.folder, content, private=True)
     except OSError as error:
         raise StorageError(
             f"{version.folder}: the model could not be kept ({error.strerror}); the models in use are "

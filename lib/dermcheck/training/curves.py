@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from dermcheck.files import replace_file
+
 __all__ = ["draw_curves"]
 
 _NOT_FIGURES: Final = ("epoch", "side", "rate", "loss", "minutes", "data_share", "dendrites")
@@ -45,6 +47,4 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path, best_epoch: 
         axes.grid(alpha=0.3)
         if best_epoch is not None:
             axes.axvline(best_epoch, color="0.5", linestyle=":")
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, dpi=100, format="png")
-    partial.replace(path)
+    replace_file(path, lambda file: figure.savefig(file, dpi=100, format="png"))

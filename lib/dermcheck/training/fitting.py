@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import logging
 import math
 import sys
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dermcheck.errors import DermCheckError, StorageError
+from dermcheck.files import replace_file
 from dermcheck.training.configuration import Schedule
 from dermcheck.training.numerics import Numerics, fastest_numerics
 from dermcheck.training.progress import Reporter
@@ -302,14 +304,13 @@ def write_log(history: Sequence[Mapping[str, float]], path: Path) -> None:
         If the disk refuses.
     """
     columns = list(dict.fromkeys(name for row in history for name in row))
-    partial = path.with_name(path.name + ".partial")
+    content = io.StringIO(newline="")
+    writer = csv.DictWriter(content, columns)
+    writer.writeheader()
+    for row in history:
+        writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
     with writing(path):
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            for row in history:
-                writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
-        partial.replace(path)
+        replace_file(path, content.getvalue())
 
 
 @contextlib.contextmanager

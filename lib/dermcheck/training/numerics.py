@@ -10,7 +10,6 @@ import copy
 import json
 import logging
 import math
-import os
 import platform
 import time
 from contextlib import suppress
@@ -20,6 +19,8 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+
+from dermcheck.files import replace_file
 
 __all__ = ["Numerics", "best_device", "fastest_numerics", "remembered_numerics"]
 
@@ -122,9 +123,7 @@ def remembered_numerics(
     known[key] = [str(each).removeprefix("torch.") for each in (found.precision, found.memory_format)]
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
+        replace_file(path, json.dumps(known, indent=2) + "\n")
     except OSError as error:
         logger.warning("%s: the number format cannot be remembered (%s).", path, error.strerror)
     return found

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, get_args
+
+from dermcheck.files import replace_file
 
 __all__ = [
     "PROGRESS_NAME",
@@ -85,14 +85,10 @@ class ProgressFile:
 
     def __call__(self, progress: Progress) -> None:
         """Write."""
-        partial = self._path.with_name(f"{self._path.name}.{os.getpid()}.partial")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(progress.to_json()) + "\n", encoding="utf-8")
-            partial.replace(self._path)
+            replace_file(self._path, json.dumps(progress.to_json()) + "\n", durable=False)
         except OSError as error:  # nobody may see how far it is, but the training itself goes on
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)  # what was written takes room on a full disk
             if not self._complained:
                 logger.warning("%s: the progress cannot be written (%s)", self._path, error.strerror)
                 self._complained = True

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from dermcheck.files import replace_file
 from dermcheck.lesions import CLASSES
 from dermcheck.networks.architectures import ARCHITECTURES, build_network
 from dermcheck.networks.cards import OUTLINER_CLASSES, Calibration, InputSpec, ModelCard
@@ -116,7 +117,7 @@ def train(
     with writing(run):
         run.mkdir(parents=True, exist_ok=True)
         write_split(photographs, run / _SPLIT_NAME)
-        (run / _CONFIGURATION_NAME).write_text(json.dumps(configuration.to_json(), indent=2) + "\n")
+        replace_file(run / _CONFIGURATION_NAME, json.dumps(configuration.to_json(), indent=2) + "\n")
     identity = run_identity(configuration, photographs, start)
     trained = _fit(network, card, configuration, photographs, run, identity, reporter, choose, bar, pause)
     reporter.update(phase="calibrating", seconds_left=None)

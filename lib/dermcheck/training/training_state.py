@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import math
-import os
 import pickle
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dermcheck.errors import DermCheckError, StorageError
+from dermcheck.files import replace_file
 from dermcheck.training.configuration import Schedule
 from dermcheck.training.numerics import Numerics
 
@@ -175,16 +174,9 @@ class TrainingState:
         """
         content = io.BytesIO()
         torch.save(self._content(), content)
-        partial = self.path.with_suffix(".partial")
         try:
-            with partial.open("wb") as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self.path)
+            replace_file(self.path, content.getbuffer())
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)  # what was written takes room on a full disk
             raise StorageError(
                 f"{self.path}: the checkpoint of {content.getbuffer().nbytes / 2**20:,.0f} MiB cannot be "
                 f"written ({error.strerror}). Free some space and run the same command again: it goes on "

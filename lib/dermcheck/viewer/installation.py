@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 
 from dermcheck.datastore.locations import CACHE_VARIABLE, cache_root
 from dermcheck.errors import ArgumentError, NotFoundError, StorageError
+from dermcheck.files import replace_file
 from dermcheck.viewer.bundles import BUNDLES, DEFAULT, LEFT_OUT, Bundle, BundleError, wheel_folder
 
 __all__ = [
@@ -134,9 +135,7 @@ def use_bundle(name: str, root: Path | None = None) -> Bundle:
     bundle.check(_folder(bundle, root))
     try:
         root.mkdir(parents=True, exist_ok=True)
-        unfinished = root / f"{_CHOICE}.new"
-        unfinished.write_text(json.dumps({"use": name}), encoding="utf-8")
-        unfinished.replace(root / _CHOICE)
+        replace_file(root / _CHOICE, json.dumps({"use": name}))
     except OSError as error:
         raise _not_writable(root, error) from error
     return bundle

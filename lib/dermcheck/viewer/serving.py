@@ -66,6 +66,7 @@ def attach_viewer(server: FastAPI) -> None:
     """
     from dermcheck.label_app.dicomweb_routes import viewer_router
     from dermcheck.label_app.viewer_routes import router
+    from dermcheck.viewer.manual import router as manual_router
 
     if getattr(server.state, "has_viewer", False):
         return
@@ -74,6 +75,7 @@ def attach_viewer(server: FastAPI) -> None:
     stock = list(server.router.routes)
     server.include_router(router)
     server.include_router(viewer_router)
+    server.include_router(manual_router)
     ours = server.router.routes[len(stock) :]
     files = [
         Mount("/viewer/static", _Files(directory=_STATIC)),

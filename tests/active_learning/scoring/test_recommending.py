@@ -106,7 +106,7 @@ def test_the_most_unsure_comes_first_and_its_classes_are_named(choose, add, know
     )
     chosen = choose("uncertain")
     assert chosen.image_id == images[1]
-    assert "unsure between mel (46%) and nv (44%)" in chosen.reason
+    assert "unsure between melanoma (46%) and melanocytic naevus (44%)" in chosen.reason
 
 
 def test_a_choice_on_part_of_the_scores_or_on_old_ones_says_so(choose, add, know, keeper):

@@ -286,6 +286,11 @@ def test_after_a_change_of_models_the_old_scores_serve_until_there_are_enough_ne
     busy[0], now[0] = True, old_models  # rolled back: nothing needs to be scored
     wait(lambda: keeper.table().model == old_models.key and keeper.is_current(keeper.table()), keeper)
     wait_complete(keeper, 3)
+    keeper.close()
+    again = keep(models)
+    again.begin()
+    wait_complete(again, 3)
+    assert again._before is None  # the other models' scores are not even read: there are enough by these
 
 
 def test_scores_by_other_models_than_those_that_answer_are_not_taken(keep, add, save_models, tmp_path):

@@ -7,6 +7,7 @@ from dermcheck.active_learning.simulation.figures import (
     Resamples,
     curve,
     labels_needed,
+    needs_no_change,
     paired_difference,
     rare_share,
     score,
@@ -45,6 +46,11 @@ def test_a_strategy_that_is_better_on_every_photograph_is_beyond_the_paired_inte
     assert low.estimate(100).low < low.values[0] < low.estimate(100).high
 
 
+def test_a_proposal_can_stay_where_both_the_class_and_the_outline_are_right():
+    outcome = Outcome(5, np.array([0, 0, 1, 0, 1, 0.0]), (5,), np.array([0.95, 0.89, 0.99, 0.9, 0.5, 1.0]))
+    np.testing.assert_array_equal(needs_no_change(outcome, TRUTH).answers, [1, 0, 0, 1, 0, 0])
+
+
 def test_rare_classes_are_counted_among_the_first_labels():
     assert rare_share([run_of([0.0], counts=(2, 0, 0, 1, 0, 16, 1))], 100) == pytest.approx(0.2)
 
@@ -73,7 +79,10 @@ def test_finished_runs_are_kept_and_one_cut_off_while_written_is_not(tmp_path):
     assert list(again) == [key]
     np.testing.assert_array_equal(again[key][0].answers, [0.25, 1.0])
     again.add(RunKey("class", "random", 0), run_of([0.5, 0.5]))
-    assert len(list(Runs(tmp_path, {"data": "x"}))) == 2
+    again.add(RunKey("proposal", "random", 0), [Outcome(9, np.ones(2), (9,), np.array([0.25, 0.9]))])
+    third = Runs(tmp_path, {"data": "x"})
+    assert len(list(third)) == 3
+    np.testing.assert_array_equal(third[RunKey("proposal", "random", 0)][0].jaccard, [0.25, 0.9])
 
 
 def test_another_study_in_the_folder_is_refused(tmp_path):

@@ -8,10 +8,14 @@ from dermcheck.active_learning.simulation import features
 from dermcheck.active_learning.simulation.class_head import ClassHead, natural_prior
 from dermcheck.active_learning.simulation.class_replay import ClassMaterial, class_order, replay_classes
 from dermcheck.active_learning.simulation.colours import COLOUR_SIZE, colour_features
-from dermcheck.active_learning.simulation.features import MAP_SIDES
 from dermcheck.active_learning.simulation.figures import RARE, rare_share
-from dermcheck.active_learning.simulation.outline_head import OutlineMaterial, expected_disagreement
+from dermcheck.active_learning.simulation.outline_head import (
+    OutlineHead,
+    OutlineMaterial,
+    expected_disagreement,
+)
 from dermcheck.active_learning.simulation.outline_replay import OutlineStudy, replay_outlines
+from dermcheck.active_learning.simulation.proposal_replay import replay_proposals
 from dermcheck.cli import main
 from dermcheck.networks.efficientnet import EfficientNetLite0
 
@@ -58,29 +62,57 @@ def test_how_frequent_classes_are_is_found_from_answers_alone():
     assert prior.sum() == pytest.approx(1)
 
 
-def test_outlines_are_learnt_from_maps_of_a_frozen_encoder():
-    """The maps show the lesion with noise; 30 outlines teach where it is."""
+@pytest.fixture(scope="module")
+def outlines():
+    """Maps that show each lesion with noise; photographs 0 to 49 may be labelled."""
     rng = np.random.default_rng(0)
-    masks = np.zeros((60, 64, 64), np.uint8)
+    masks = np.zeros((60, 32, 32), np.uint8)
     for mask in masks:
-        top, left = rng.integers(4, 30, 2)
-        mask[top : top + 26, left : left + 26] = 1
+        top, left = rng.integers(2, 15, 2)
+        mask[top : top + 13, left : left + 13] = 1
     maps = tuple(
         (
-            masks.reshape(60, 1, side, 64 // side, side, 64 // side).mean((3, 5))
+            masks.reshape(60, 1, side, 32 // side, side, 32 // side).mean((3, 5))
             + rng.normal(0, 0.2, (60, 3, side, side))
         ).astype(np.float16)
-        for side in MAP_SIDES
+        for side in (32, 16, 8, 4, 2)
     )
     names = np.array([f"image-{row}" for row in range(60)])
-    study = OutlineStudy(
-        names, np.zeros(60, np.int64), OutlineMaterial(maps, masks), rng.normal(size=(60, 4)), np.arange(50),
+    return OutlineStudy(
+        names, np.arange(60) % 2 + 4, OutlineMaterial(maps, masks), rng.normal(size=(60, 4)), np.arange(50),
         np.arange(50, 60), archive=50, steps=25,
     )  # fmt: skip
+
+
+def test_outlines_are_learnt_from_maps_of_a_frozen_encoder(outlines):
     for strategy in ("random", "uncertain"):
-        first, last = replay_outlines(study, strategy, 0, (20, 30))
+        first, last = replay_outlines(outlines, strategy, 0, (20, 30))
         assert (first.budget, last.budget) == (20, 30)
         assert last.answers.mean() > 0.8
+
+
+def test_a_decoder_that_has_learnt_elsewhere_needs_no_outline_to_begin_with(outlines):
+    head = OutlineHead(outlines.material.maps, 0)
+    head.learn(outlines.material, outlines.pool, 50)
+    started = OutlineHead(outlines.material.maps, 1, head.weights())
+    drawn = OutlineHead(outlines.material.maps, 1)
+    assert started.jaccard(outlines.material, outlines.report).mean() > 0.8
+    assert drawn.jaccard(outlines.material, outlines.report).mean() < 0.5
+
+
+@pytest.mark.parametrize("strategy", ["random", "hybrid"])
+def test_a_correction_tells_class_and_outline(outlines, strategy):
+    """Classes that the features show, outlines that the maps show: most proposals can stay."""
+    points = np.where(outlines.diagnosis == 4, 3.0, -3.0)[:, None] + np.zeros((60, 4), np.float32)
+    classes = ClassMaterial(
+        outlines.image_id, outlines.diagnosis, points, points, outlines.pool, outlines.report
+    )
+    first, last = replay_proposals(classes, outlines, strategy, 0, (20, 30))
+    assert sum(first.counts) == 20
+    assert sum(last.counts) == 30
+    np.testing.assert_array_equal(last.answers, outlines.diagnosis[outlines.report])
+    assert last.jaccard is not None
+    assert last.jaccard.mean() > 0.8
 
 
 def test_a_pale_outline_is_doubted_more_than_a_clear_one_and_none_most():

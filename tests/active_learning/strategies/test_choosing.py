@@ -77,7 +77,16 @@ def test_uncertain_chooses_the_doubtful_first_and_names_the_two_classes():
     pool = make_pool([certain(NV), [0, 0, 0, 0, 0.48, 0.52, 0], certain(DF)])
     first, *_ = choose("uncertain", pool, Labelled.none(), 3, rng())
     assert first.image_id == "image-1"
-    assert first.reason.startswith("the model is unsure between nv (52%) and mel (48%)")
+    assert first.reason.startswith("the model is unsure between melanocytic naevus (52%) and melanoma (48%)")
+
+
+def test_the_reason_is_said_in_the_readers_language_and_the_choice_is_the_same():
+    pool = make_pool([certain(NV), [0, 0, 0, 0, 0.48, 0.52, 0], certain(DF)])
+    english = choose("uncertain", pool, Labelled.none(), 3, rng())
+    german = choose("uncertain", pool, Labelled.none(), 3, rng(), "de")
+    assert [choice.image_id for choice in german] == [choice.image_id for choice in english]
+    words = "das Modell schwankt: melanozytärer Nävus (52 %) oder Melanom (48 %)"
+    assert german[0].reason.startswith(words)
 
 
 def test_what_is_not_a_lesion_comes_last():
@@ -100,7 +109,7 @@ def test_hybrid_finds_the_class_that_the_labels_lack():
     labelled = Labelled(np.zeros((60, 8)), np.repeat([0, 1, 2, 4, NV, 6], 10), "model")
     chosen = choose("hybrid", pool, labelled, 10, rng())
     assert {"image-17", "image-71"} <= {choice.image_id for choice in chosen}
-    assert any("may be df (50%), of which none is labelled" in choice.reason for choice in chosen)
+    assert any("may be dermatofibroma (50%), of which none is labelled" in choice.reason for choice in chosen)
 
 
 def test_hybrid_prefers_a_doubtful_outline_where_classes_tell_nothing():

@@ -1,10 +1,11 @@
 import logging
 import os
 import stat
-import sys
+import time
 
 import pytest
 
+from dermcheck.files import TEMPORARY_PREFIX
 from dermcheck.inference.backends import ExportCache
 from dermcheck.inference.backends.cache import _ENTRIES_KEPT
 
@@ -82,12 +83,19 @@ def test_a_folder_that_cannot_be_written_costs_a_sentence_only(tmp_path, caplog)
     assert "are not kept" in caplog.text
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full")
-def test_a_full_disk_leaves_no_half_entry(folder, caplog, monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+def test_a_full_disk_leaves_no_half_entry(folder, caplog, fill_disk):
+    fill_disk("one")
     assert ExportCache(folder).get("one", lambda: FILES) == FILES
     assert "not kept" in caplog.text
     assert list(folder.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(folder):
+    for name, age_s in (("old", 90_000), ("new", 80_000)):
+        (folder / f"{TEMPORARY_PREFIX}{name}").mkdir(parents=True)
+        os.utime(folder / f"{TEMPORARY_PREFIX}{name}", (time.time() - age_s,) * 2)
+    ExportCache(folder)
+    assert [path.name for path in folder.iterdir()] == [f"{TEMPORARY_PREFIX}new"]
 
 
 def test_the_entries_unused_for_longest_are_removed(folder):

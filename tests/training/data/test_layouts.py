@@ -145,7 +145,7 @@ def test_of_two_files_of_one_name_the_first_counts(draw_pictures):
 
 def test_masks_are_white_inside(draw_pictures):
     root = draw_pictures(["a"])
-    mask = open_data_set(root).read_mask(0)
+    mask = open_data_set(root).photographs[0].mask.read()
     assert mask is not None
     assert mask.dtype == np.bool_
     assert mask[24, 32]

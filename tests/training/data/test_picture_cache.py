@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from dermcheck.errors import StorageError
+from dermcheck.files import TEMPORARY_PREFIX
 from dermcheck.inference.preprocessing import prepare
 from dermcheck.networks.cards import InputSpec
 from dermcheck.training.data import DataError, DataSet, LabelledPhotograph, decode, identify, open_data_set
@@ -358,11 +359,11 @@ def test_a_disk_that_fills_up_leaves_what_was_written(tmp_path):
 
 
 def test_what_a_killed_run_left_is_removed_after_an_hour(tmp_path):
-    for name, age_s in (("partial-old", 4000), ("partial-new", 10)):
-        (tmp_path / name).mkdir()
-        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    for name, age_s in (("old", 4000), ("new", 10)):
+        (tmp_path / f"{TEMPORARY_PREFIX}{name}").mkdir()
+        os.utime(tmp_path / f"{TEMPORARY_PREFIX}{name}", (time.time() - age_s,) * 2)
     assert open_blocks(tmp_path, SIDE) == ([], [])
-    assert [path.name for path in tmp_path.iterdir()] == ["partial-new"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"{TEMPORARY_PREFIX}new"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps other permissions")

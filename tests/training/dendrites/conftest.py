@@ -1,6 +1,7 @@
 """A tiny architecture that can grow dendrites in milliseconds, in this process or as a program."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -73,11 +74,15 @@ def grow(tiny: ModuleType, start: Callable[..., DendriteGrowth]) -> Callable[...
 
 
 @pytest.fixture
-def run_program() -> Callable[..., int]:
-    """Run `tiny_run.py` in a process of its own; gives its exit status."""
+def run_program() -> Callable[..., list[int]]:
+    """Run `tiny_run.py` in folders, each time in a process of its own; gives the exit statuses."""
 
-    def run(*arguments: object) -> int:
-        command = [sys.executable, str(PROGRAM), *map(str, arguments)]
-        return subprocess.run(command, stdin=subprocess.DEVNULL, timeout=240, check=False).returncode
+    def run(*runs: tuple[Path, float | None]) -> list[int]:
+        orders = json.dumps([[str(folder), kill_after] for folder, kill_after in runs])
+        done = subprocess.run(
+            [sys.executable, PROGRAM, orders], capture_output=True, text=True, timeout=240, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
 
     return run

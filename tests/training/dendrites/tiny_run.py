@@ -1,6 +1,8 @@
-"""A tiny classifier that grows dendrites; as a program, `tiny_run.py FOLDER [EPOCH]` ends by kill -9.
+"""A tiny classifier that grows dendrites; as a program it runs several times, each in its own process.
 
-Its checkpoint after each epoch is what a trainer writes: the network, the optimizer and the growth's state.
+`tiny_run.py '[[FOLDER, EPOCH], ...]'` forks for each run, which kill -9 ends after its epoch if it has one,
+and prints the exit statuses. So the seconds that imports take are spent once. A run's checkpoint after each
+epoch is what a trainer writes: the network, the optimizer and the growth's state.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 import torch
@@ -16,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dermcheck.networks import architectures
-from dermcheck.training.dendrites import DendriteGrowth, DendriteSettings
+from dermcheck.training.dendrites import DendriteGrowth, DendriteSettings, dendrites_available
 
 SCORES = (0.3, 0.4, 0.41, 0.35, 0.5, 0.52, 0.45, 0.44, 0.6, 0.55, 0.54, 0.53)
 """What the evaluator says: with a patience of 2 the network is restructured twice and then finished."""
@@ -66,7 +69,7 @@ def make_optimizer(network: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adam(network.parameters(), 1e-2)
 
 
-def main(folder: Path, kill_after: int | None) -> None:
+def main(folder: Path, kill_after: float | None) -> None:
     """Train to the end, from the checkpoint if there is one; leave the history and the exported weights."""
     register()
     torch.set_num_threads(1)
@@ -110,5 +113,19 @@ def main(folder: Path, kill_after: int | None) -> None:
     (folder / "result.json").write_text(json.dumps({"history": growth.history, "steps": steps}))
 
 
+def run_forked(folder: Path, kill_after: float | None) -> int:
+    """Run in a copy of this process; gives its exit status."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            main(folder, kill_after)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else None)
+    assert dendrites_available() is None  # imports all that a run needs
+    print(json.dumps([run_forked(Path(folder), epoch) for folder, epoch in json.loads(sys.argv[1])]))

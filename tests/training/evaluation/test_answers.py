@@ -1,5 +1,7 @@
 """Answers through the product's path, from files and from the cache."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -116,3 +118,17 @@ def test_reports_tell_figures_of_subgroups_and_count_small_ones(classifier, outl
     assert "site" not in report["subgroups"]  # one site tells no difference
     figures = outline_report(outline_photographs(outliner, data, range(10)))["figures"]
     assert figures["thresholded_jaccard"]["value"] <= figures["jaccard"]["value"]
+
+
+def test_skin_tones_become_subgroups_with_counts(classifier, photographs):
+    answers = classify_photographs(classifier, photographs, range(10))
+    assert np.isfinite(answers.typology_angle).all()  # every photograph has a mask
+    assert "skin_tone" not in classification_report(answers, None)["subgroups"]  # drawn on one skin
+    angle = np.where(np.arange(len(answers)) % 3 == 0, 60.0, 20.0)
+    angle[1] = np.nan
+    mixed = dataclasses.replace(answers, typology_angle=angle)
+    tones = classification_report(mixed, None)["subgroups"]["skin_tone"]
+    assert set(tones) == {"very light (over 55°)", "tan (10 to 28°)", "unknown"}
+    assert sum(tone["images"] for tone in tones.values()) == len(answers)
+    assert tones["unknown"] == {"images": 1, "lesions": 1}
+    assert "accuracy" in tones["tan (10 to 28°)"]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dermcheck.active_learning.pool import Labelled, Pool
-from dermcheck.active_learning.simulation.class_head import ClassHead, natural_prior
+from dermcheck.active_learning.simulation.class_head import ClassHead, at_frequencies, natural_prior
 from dermcheck.active_learning.simulation.oracle import Oracle
 from dermcheck.active_learning.simulation.runs import Outcome
 from dermcheck.active_learning.simulation.schedule import rounds
@@ -96,6 +96,5 @@ def _scored(
     """Score the open part of the pool with a head that learnt from the labels."""
     head = ClassHead.train(material.reduced[labelled], answers[labelled])
     balanced = head.probabilities(material.reduced[rows])
-    weighted = balanced * natural_prior(balanced)
-    natural = weighted / weighted.sum(axis=1, keepdims=True)
+    natural = at_frequencies(balanced, natural_prior(balanced))
     return Pool.of(material.image_id[rows], natural, material.compact[rows], "head")

@@ -23,20 +23,21 @@ from tqdm import tqdm
 
 from dermcheck.active_learning.simulation.colours import COLOUR_SIZE, colour_features
 from dermcheck.errors import DermCheckError, StorageError
+from dermcheck.files import replace_file
 from dermcheck.networks.efficientnet import EfficientNetLite0, load_imagenet_weights
 from dermcheck.training.data import Photographs
 from dermcheck.training.numerics import Numerics
 
-__all__ = ["MAP_SIDES", "Features", "compute_features", "load_start_network"]
+__all__ = ["MAP_CHANNELS", "SIDES", "Features", "compute_features", "load_start_network"]
 
 logger = logging.getLogger(__name__)
 
 VERSION: Final = 1
 """Raised whenever the same photograph would get other features."""
-_SIDES: Final = (256, 128)
-"""Of the two scales at which a photograph is seen, in pixels. The maps come from the smaller one."""
-MAP_SIDES: Final = (64, 32, 16, 8, 4)
-_MAP_CHANNELS: Final = (16, 24, 40, 112, 320)
+SIDES: Final[tuple[int, ...]] = (256, 128)
+"""Of the two scales at which a photograph is seen, in pixels. The maps come from the last one."""
+MAP_CHANNELS: Final = (16, 24, 40, 112, 320)
+"""Of the encoder's five maps, each half as large as the one before; the first half as large as its input."""
 _BATCH: Final = 16
 _PART: Final = 256
 """Photographs between two notes of how far the computation is: what a stopped run may lose."""
@@ -50,11 +51,11 @@ class Features:
     """Features of N photographs; row *i* of each field belongs to photograph *i*."""
 
     embedding: npt.NDArray[np.float32]
-    """(N, D): layers of the encoder averaged over the picture, at two scales and mirrored."""
+    """(N, D): layers of the encoder averaged over the picture, at each scale and mirrored."""
     colour: npt.NDArray[np.float32]
     """(N, C): see `colour_features`."""
     maps: tuple[FeatureMap, ...]
-    """Five arrays (N, C, S, S) float16, S of `MAP_SIDES`; mapped from the disk."""
+    """Five arrays (N, C, S, S) float16, C of `MAP_CHANNELS`; mapped from the disk."""
     start: str
     """Which weights computed them, in words."""
 
@@ -89,6 +90,7 @@ def compute_features(
     cache: Path,
     numerics: Numerics,
     *,
+    sides: tuple[int, ...] = SIDES,
     progress: bool = True,
 ) -> Features:
     """Compute what the cache does not hold yet, and map all of it.
@@ -101,15 +103,17 @@ def compute_features(
         Folder, made if missing: 230 KB a photograph.
     numerics
         How the numbers are computed; they do not count as another encoder.
+    sides
+        Of the scales at which a photograph is seen, in pixels, multiples of 32.
 
     Raises
     ------
     StorageError
         If the disk refuses. What was computed until then is kept.
     """
-    folder = cache / f"features-{_key(photographs, network)}"
+    folder = cache / f"features-{_key(photographs, network, sides)}"
     try:
-        store = _Store.open(folder, len(photographs))
+        store = _Store.open(folder, len(photographs), sides)
         network = numerics.place_network(network).eval()  # type: ignore[assignment]
         with tqdm(
             total=len(photographs), initial=store.done, desc="computing features", unit="image",
@@ -117,7 +121,7 @@ def compute_features(
         ) as bar:  # fmt: skip
             while store.done < len(photographs):
                 rows = range(store.done, min(store.done + _PART, len(photographs)))
-                store.write(rows, _features(network, photographs, rows, numerics))
+                store.write(rows, _features(network, photographs, rows, numerics, sides))
                 bar.update(len(rows))
     except OSError as error:
         raise StorageError(
@@ -137,14 +141,15 @@ class _Store:
     done: int
 
     @classmethod
-    def open(cls, folder: Path, count: int) -> _Store:
+    def open(cls, folder: Path, count: int, sides: tuple[int, ...]) -> _Store:
         """Open or make the files."""
         folder.mkdir(parents=True, exist_ok=True)
         shapes: dict[str, tuple[int, ...]] = {
-            "embedding": (count, _embedding_size()),
+            "embedding": (count, len(sides) * (1280 + 2 * sum(MAP_CHANNELS[1:]))),
             "colour": (count, COLOUR_SIZE),
         }
-        for number, (channels, side) in enumerate(zip(_MAP_CHANNELS, MAP_SIDES, strict=True)):
+        for number, channels in enumerate(MAP_CHANNELS):
+            side = sides[-1] >> (number + 1)
             shapes[f"map-{number}"] = (count, channels, side, side)
         note = folder / _PROGRESS
         if not note.is_file():
@@ -160,17 +165,15 @@ class _Store:
             array[rows.start : rows.stop] = values[name]
             array.flush()  # type: ignore[attr-defined]  # open_memmap is typed as returning any array
         self.done = rows.stop
-        partial = self.folder / f"{_PROGRESS}.partial"
-        partial.write_text(json.dumps({"done": self.done}), encoding="utf-8")
-        partial.replace(self.folder / _PROGRESS)
+        replace_file(self.folder / _PROGRESS, json.dumps({"done": self.done}))
 
     def maps(self) -> tuple[FeatureMap, ...]:
         """Return the five maps."""
-        return tuple(self.arrays[f"map-{number}"] for number in range(len(MAP_SIDES)))
+        return tuple(self.arrays[f"map-{number}"] for number in range(len(MAP_CHANNELS)))
 
 
-def _key(photographs: Photographs, network: EfficientNetLite0) -> str:
-    digest = hashlib.sha256(f"{VERSION} {_SIDES}".encode())
+def _key(photographs: Photographs, network: EfficientNetLite0, sides: tuple[int, ...]) -> str:
+    digest = hashlib.sha256(f"{VERSION} {sides}".encode())
     digest.update("\n".join(photographs.content.tolist()).encode())
     # The last layer is drawn anew in every process and is not used.
     used = {n: v for n, v in network.state_dict().items() if n.startswith(("encoder.", "top."))}
@@ -179,12 +182,12 @@ def _key(photographs: Photographs, network: EfficientNetLite0) -> str:
     return digest.hexdigest()[:16]
 
 
-def _embedding_size() -> int:
-    return len(_SIDES) * (1280 + 2 * sum(_MAP_CHANNELS[1:]))
-
-
 def _features(
-    network: EfficientNetLite0, photographs: Photographs, rows: Sequence[int], numerics: Numerics
+    network: EfficientNetLite0,
+    photographs: Photographs,
+    rows: Sequence[int],
+    numerics: Numerics,
+    sides: tuple[int, ...],
 ) -> dict[str, npt.NDArray[np.float16]]:
     """Compute all features of some photographs."""
     found: dict[str, list[npt.NDArray[np.float16]]] = {}
@@ -195,7 +198,7 @@ def _features(
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
         scaled = (pixels.float() - 127) / 128
         pooled = []
-        for side in _SIDES:
+        for side in sides:
             view = F.interpolate(scaled, size=(side, side), mode="bilinear", antialias=True)
             maps, vector = _encode(network, view, numerics)
             _, mirrored = _encode(network, view.flip(3), numerics)

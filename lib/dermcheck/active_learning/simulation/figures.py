@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from dermcheck.active_learning.simulation.runs import Outcome, RunKey, Runs
+from dermcheck.errors import ArgumentError
 from dermcheck.lesions import CLASSES
 
-__all__ = ["RARE", "Curve", "Estimate", "Resamples", "curve", "labels_needed", "paired_difference", "score"]
+__all__ = [
+    "RARE",
+    "Curve",
+    "Estimate",
+    "Resamples",
+    "curve",
+    "labels_needed",
+    "needs_no_change",
+    "paired_difference",
+    "score",
+]
 
 RARE: Final = tuple(CLASSES.index(name) for name in ("akiec", "df", "vasc"))
 """The classes with the fewest photographs in HAM10000."""
@@ -83,6 +94,14 @@ def curve(
 def score(answers: FloatArray, truth: npt.NDArray[np.int64] | None) -> float:
     """Balanced accuracy of class indices (T,), or the mean of Jaccard indices (T,)."""
     return float(_weighted(answers, truth, np.ones((1, len(answers))))[0])
+
+
+def needs_no_change(outcome: Outcome, truth: npt.NDArray[np.int64]) -> Outcome:
+    """Return the outcome of task "proposal" with answers of 1 where class and outline can stay, else 0."""
+    if outcome.jaccard is None:
+        raise ArgumentError("An outcome without Jaccard indices does not tell which proposals can stay.")
+    good = (outcome.answers == truth) & (outcome.jaccard >= GOOD_OUTLINE)
+    return replace(outcome, answers=good.astype(np.float64))
 
 
 def labels_needed(curve: Curve, target: float, values: FloatArray | None = None) -> float:

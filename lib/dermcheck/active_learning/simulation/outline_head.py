@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dermcheck.active_learning.simulation.features import MAP_SIDES, FeatureMap
+from dermcheck.active_learning.simulation.features import FeatureMap
 from dermcheck.training.data.blocks import PixelRows
 
-__all__ = ["OutlineHead", "OutlineMaterial", "expected_disagreement"]
+__all__ = ["OutlineDecoder", "OutlineHead", "OutlineMaterial", "expected_disagreement", "outline_loss"]
 
 _WIDTHS: Final = (12, 16, 24, 32, 48)
 """Channels at the five resolutions, the finest first."""
@@ -46,12 +46,17 @@ class OutlineMaterial:
         return torch.from_numpy(np.stack([self.masks[int(row)] for row in rows]))
 
 
-class _Decoder(nn.Module):
-    """From the coarsest map to the finest, each added after a projection (Lin et al. 2017, "FPN")."""
+class OutlineDecoder(nn.Module):
+    """From the coarsest map to the finest, each added after a projection (Lin et al. 2017, "FPN").
 
-    def __init__(self, maps: Sequence[FeatureMap]) -> None:
+    Parameters
+    ----------
+    channels
+        Of the five maps, the finest first.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        channels = [values.shape[1] for values in maps]
         after = (_WIDTHS[0], *_WIDTHS[:-1])
         self.projections = nn.ModuleList(
             nn.Sequential(nn.BatchNorm2d(inputs), nn.Conv2d(inputs, width, 1))
@@ -66,9 +71,9 @@ class _Decoder(nn.Module):
         self.out = nn.Conv2d(_WIDTHS[0], 1, 1)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Five maps to logits (N, 64, 64)."""
+        """Five maps to logits (N, S, S), as large as the finest map."""
         values: Tensor | None = None
-        for number in range(len(maps) - 1, -1, -1):
+        for number in reversed(range(len(maps))):
             projected = self.projections[number](maps[number])
             if values is not None:
                 projected = projected + F.interpolate(values, scale_factor=2.0, mode="bilinear")
@@ -86,12 +91,18 @@ class OutlineHead:
         Of the photographs, for their numbers of channels.
     seed
         Of the first weights and the order of the photographs.
+    start
+        Weights of an `OutlineDecoder` to begin with, instead of drawn ones.
     """
 
-    def __init__(self, maps: Sequence[FeatureMap], seed: int) -> None:
+    def __init__(
+        self, maps: Sequence[FeatureMap], seed: int, start: Mapping[str, Tensor] | None = None
+    ) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._network = _Decoder(maps)
+            self._network = OutlineDecoder([values.shape[1] for values in maps])
+        if start is not None:
+            self._network.load_state_dict(start)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # four times as fast
         self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=_RATE, weight_decay=_DECAY)
         self._rng = np.random.default_rng([seed, 2])
@@ -104,24 +115,28 @@ class OutlineHead:
                 group["lr"] = _RATE * 0.5 * (1 + np.cos(np.pi * step / steps))
             chosen = self._rng.choice(rows, min(_BATCH, len(rows)), replace=False)
             inputs, truth = material.inputs(chosen), material.truth(chosen)
-            target = F.adaptive_avg_pool2d(truth.float(), MAP_SIDES[0])
+            target = F.adaptive_avg_pool2d(truth.float(), inputs[0].shape[-1])
             # Maps of a mirrored photograph are nearly the mirrored maps.
             axes = [axis for axis in (-1, -2) if self._rng.random() < 0.5]
             logits = self._network([values.flip(axes) for values in inputs])
-            loss = _loss(logits, target.flip(axes))
+            loss = outline_loss(logits, target.flip(axes))
             self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
 
+    def weights(self) -> dict[str, Tensor]:
+        """Return the weights, to begin another with."""
+        return self._network.state_dict()
+
     @torch.inference_mode()
     def logits(self, material: OutlineMaterial, rows: npt.NDArray[np.intp]) -> Tensor:
-        """Answer: (len(rows), 64, 64)."""
+        """Answer: (len(rows), S, S), as large as the finest map."""
         self._network.eval()
         parts = [
             self._network(material.inputs(rows[start : start + _ANSWERED_AT_ONCE]))
             for start in range(0, len(rows), _ANSWERED_AT_ONCE)
         ]
-        return torch.cat(parts) if parts else torch.empty(0, MAP_SIDES[0], MAP_SIDES[0])
+        return torch.cat(parts) if parts else torch.empty(0, *material.maps[0].shape[2:])
 
     def jaccard(self, material: OutlineMaterial, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
         """Return (len(rows),) Jaccard indices at the masks' own size."""
@@ -150,7 +165,7 @@ def expected_disagreement(logits: Tensor) -> npt.NDArray[np.float64]:
     return np.asarray(1 - agreed / either.clamp(min=1e-6), np.float64)
 
 
-def _loss(logits: Tensor, target: Tensor) -> Tensor:
+def outline_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy of pixels and one minus a soft Jaccard index, as the reference outliner learns."""
     probability = logits.sigmoid()
     both = (probability * target).sum((1, 2))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from dermcheck.active_learning.pool import Labelled, Pool
 from dermcheck.active_learning.simulation.outline_head import (
@@ -19,9 +20,9 @@ from dermcheck.active_learning.simulation.runs import Outcome
 from dermcheck.active_learning.strategies import choose
 from dermcheck.lesions import CLASSES
 
-__all__ = ["OutlineStudy", "replay_outlines"]
+__all__ = ["FIRST", "OutlineStudy", "replay_outlines"]
 
-_FIRST: Final = 20
+FIRST: Final = 20
 """Outlines drawn before the first model; they are random ones, the same for all strategies of a seed."""
 
 
@@ -40,17 +41,19 @@ class OutlineStudy:
     """Photographs of the pool that a seed's clinic has."""
     steps: int = 200
     """Of the decoder, after each round."""
+    start: Mapping[str, Tensor] | None = None
+    """Weights that the decoder begins with; None if it has learnt nothing."""
 
 
 def replay_outlines(study: OutlineStudy, strategy: str, seed: int, budgets: Sequence[int]) -> list[Outcome]:
     """Replay the loop once; the model learns on after each budget, whatever the strategy."""
     rng = np.random.default_rng([seed, 3])
     archive = rng.permutation(study.pool)[: max(study.archive, budgets[-1])]
-    labelled, head = archive[:0], OutlineHead(study.material.maps, seed)
+    labelled, head = archive[:0], OutlineHead(study.material.maps, seed, study.start)
     outcomes = []
     for budget in budgets:
         if not len(labelled):
-            labelled = archive[: min(_FIRST, budget)]
+            labelled = archive[: min(FIRST, budget)]
             head.learn(study.material, labelled, study.steps)
         if budget > len(labelled):
             more = _choose(study, strategy, head, archive, labelled, budget - len(labelled), rng)

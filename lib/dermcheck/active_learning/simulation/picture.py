@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,13 @@ __all__ = ["draw_curves", "write_curves"]
 
 _COLOURS: Final = {"random": "#666666", "uncertain": "#E69F00", "diverse": "#56B4E9", "hybrid": "#0072B2"}
 """From Okabe and Ito's palette for colour-vision deficiency."""
-_NAMES: Final = {"class": "balanced accuracy", "outline": "mean Jaccard index"}
+_TITLE_WIDTH: Final = 90
+"""Letters of a title above one panel."""
+_NAMES: Final = {
+    "class": "balanced accuracy",
+    "outline": "mean Jaccard index",
+    "proposal": "proposals that need no change",
+}
 
 
 def write_curves(path: Path, curves: Mapping[str, Mapping[str, Curve]]) -> None:
@@ -75,5 +82,6 @@ def draw_curves(path: Path, curves: Mapping[str, Mapping[str, Curve]], title: st
         axes.set(xlabel="labels", ylabel=_NAMES[panel.split()[0]], title=panel)  # type: ignore[attr-defined]
         axes.grid(alpha=0.3)  # type: ignore[attr-defined]
         axes.legend()  # type: ignore[attr-defined]
-    figure.suptitle(title, fontsize=9)
+    lines = [textwrap.fill(line, _TITLE_WIDTH * len(curves)) for line in title.splitlines()]
+    figure.suptitle("\n".join(lines), fontsize=9)
     figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -15,7 +15,8 @@ from dermcheck.errors import StorageError
 
 __all__ = ["Outcome", "RunKey", "Runs", "Task"]
 
-Task = Literal["class", "outline"]
+Task = Literal["class", "outline", "proposal"]
+"""Diagnoses; outlines; or both of each photograph, as a clinician corrects them."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,9 +35,11 @@ class Outcome:
 
     budget: int
     answers: npt.NDArray[np.float64]
-    """(T,): class indices, or Jaccard indices of the outlines."""
+    """(T,): class indices, or (task "outline") Jaccard indices of the outlines."""
     counts: tuple[int, ...]
     """True classes of the photographs labelled, seven numbers."""
+    jaccard: npt.NDArray[np.float64] | None = None
+    """(T,) Jaccard indices beside the class indices (task "proposal"), else None."""
 
 
 class Runs:
@@ -86,10 +89,7 @@ class Runs:
         """Keep a finished run. Raises StorageError if the disk refuses."""
         line = {
             "task": key.task, "strategy": key.strategy, "seed": key.seed, "noise": key.noise,
-            "outcomes": [
-                {"budget": o.budget, "answers": np.round(o.answers, 4).tolist(), "counts": list(o.counts)}
-                for o in outcomes
-            ],
+            "outcomes": [_as_json(outcome) for outcome in outcomes],
         }  # fmt: skip
         try:
             with self._path.open("a", encoding="utf-8") as file:
@@ -118,13 +118,28 @@ class Runs:
             except ValueError:  # the last line of a run that was killed while it wrote
                 continue
             key = RunKey(line["task"], line["strategy"], line["seed"], line["noise"])
-            self._found[key] = [
-                Outcome(o["budget"], np.array(o["answers"], np.float64), tuple(o["counts"]))
-                for o in line["outcomes"]
-            ]
+            self._found[key] = [_from_json(outcome) for outcome in line["outcomes"]]
         if not self._path.read_bytes().endswith(b"\n"):
             with self._path.open("a", encoding="utf-8") as file:
                 file.write("\n")
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "budget": outcome.budget,
+        "answers": np.round(outcome.answers, 4).tolist(),
+        "counts": list(outcome.counts),
+    }
+    if outcome.jaccard is not None:
+        values["jaccard"] = np.round(outcome.jaccard, 6).tolist()
+    return values
+
+
+def _from_json(values: dict[str, Any]) -> Outcome:
+    jaccard = np.array(values["jaccard"], np.float64) if "jaccard" in values else None
+    return Outcome(
+        values["budget"], np.array(values["answers"], np.float64), tuple(values["counts"]), jaccard
+    )
 
 
 def _known(text: str) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 from tqdm import tqdm
 
 from dermcheck.active_learning.pool import compact_embedding
@@ -17,14 +18,24 @@ from dermcheck.active_learning.simulation.class_replay import ClassMaterial, rep
 from dermcheck.active_learning.simulation.features import Features
 from dermcheck.active_learning.simulation.outline_head import OutlineMaterial
 from dermcheck.active_learning.simulation.outline_replay import OutlineStudy, replay_outlines
+from dermcheck.active_learning.simulation.proposal_replay import replay_proposals
 from dermcheck.active_learning.simulation.runs import Outcome, RunKey, Runs, Task
 from dermcheck.errors import ArgumentError
 from dermcheck.training.data import DataError, Photographs
 
-__all__ = ["CLASS_BUDGETS", "OUTLINE_BUDGETS", "POOL_FOLDS", "StudyPlan", "check_data", "run_study"]
+__all__ = [
+    "CLASS_BUDGETS",
+    "OUTLINE_BUDGETS",
+    "POOL_FOLDS",
+    "PROPOSAL_BUDGETS",
+    "StudyPlan",
+    "check_data",
+    "run_study",
+]
 
 CLASS_BUDGETS: Final = (50, 100, 200, 300, 400, 500, 600, 700, 800, 1000, 1200, 1500, 2000)
 OUTLINE_BUDGETS: Final = (40, 80, 120, 200, 300, 400)
+PROPOSAL_BUDGETS: Final = (100, 250, 500)
 POOL_FOLDS: Final = tuple(range(8))
 
 
@@ -38,10 +49,13 @@ class StudyPlan:
     report_folds: tuple[int, ...] = (9,)
     class_budgets: tuple[int, ...] = CLASS_BUDGETS
     outline_budgets: tuple[int, ...] = OUTLINE_BUDGETS
+    proposal_budgets: tuple[int, ...] = PROPOSAL_BUDGETS
     noise: tuple[float, ...] = (0.0,)
     """Shares of wrong diagnoses, each a study of its own; outlines are replayed without."""
     outline_archive: int = 1000
     outline_steps: int = 200
+    proposal_archive: int = 1000
+    proposal_steps: int = 150
     pool_folds: tuple[int, ...] = POOL_FOLDS
 
     def __post_init__(self) -> None:
@@ -53,9 +67,13 @@ class StudyPlan:
         """Return all runs, seed by seed, so that a study that is stopped has whole seeds."""
         for seed in range(self.seeds):
             for task in self.tasks:
-                for noise in self.noise if task == "class" else (0.0,):
+                for noise in self.noises(task):
                     for strategy in self.strategies:
                         yield RunKey(task, strategy, seed, noise)
+
+    def noises(self, task: Task) -> tuple[float, ...]:
+        """Return the shares of wrong diagnoses with which a task is replayed."""
+        return (0.0,) if task == "outline" else self.noise
 
     def bound_to(self, photographs: Photographs, start: str) -> dict[str, Any]:
         """Say what all runs in one folder have in common; seeds and strategies may be added later."""
@@ -68,6 +86,9 @@ class StudyPlan:
             "outline_budgets": list(self.outline_budgets),
             "outline_archive": self.outline_archive,
             "outline_steps": self.outline_steps,
+            "proposal_budgets": list(self.proposal_budgets),
+            "proposal_archive": self.proposal_archive,
+            "proposal_steps": self.proposal_steps,
         }
 
 
@@ -77,12 +98,32 @@ class StudyData:
 
     classes: ClassMaterial
     outlines: OutlineStudy
+    both_classes: ClassMaterial
+    both_outlines: OutlineStudy
+    """Of the photographs whose class and outline are known."""
+
+    def report(self, task: Task) -> npt.NDArray[np.intp]:
+        """Return the rows that a task's figures are computed on."""
+        if task == "class":
+            return self.classes.report
+        return self.outlines.report if task == "outline" else self.both_classes.report
 
 
 def run_study(
-    plan: StudyPlan, photographs: Photographs, features: Features, folder: Path, *, progress: bool = True
+    plan: StudyPlan,
+    photographs: Photographs,
+    features: Features,
+    folder: Path,
+    *,
+    decoder: Mapping[str, Tensor] | None = None,
+    progress: bool = True,
 ) -> tuple[Runs, StudyData]:
     """Make the runs that the folder lacks.
+
+    Parameters
+    ----------
+    decoder
+        Weights that outlines begin with; None if nothing has learnt to outline yet.
 
     Raises
     ------
@@ -92,7 +133,7 @@ def run_study(
         If the folder holds another study or the disk refuses.
     """
     check_data(plan, photographs)
-    data = _prepare(plan, photographs, features)
+    data = _prepare(plan, photographs, features, decoder)
     runs = Runs(folder, plan.bound_to(photographs, features.start))
     keys = list(plan.keys())
     missing = [key for key in keys if key not in runs]
@@ -110,10 +151,16 @@ def run_study(
 def _run(plan: StudyPlan, data: StudyData, key: RunKey) -> Sequence[Outcome]:
     if key.task == "class":
         return replay_classes(data.classes, key.strategy, key.seed, plan.class_budgets, key.noise)
-    return replay_outlines(data.outlines, key.strategy, key.seed, plan.outline_budgets)
+    if key.task == "outline":
+        return replay_outlines(data.outlines, key.strategy, key.seed, plan.outline_budgets)
+    return replay_proposals(
+        data.both_classes, data.both_outlines, key.strategy, key.seed, plan.proposal_budgets, key.noise
+    )
 
 
-def _prepare(plan: StudyPlan, photographs: Photographs, features: Features) -> StudyData:
+def _prepare(
+    plan: StudyPlan, photographs: Photographs, features: Features, decoder: Mapping[str, Tensor] | None
+) -> StudyData:
     pool, report = photographs.rows(plan.pool_folds), photographs.rows(plan.report_folds)
     known = photographs.diagnosis >= 0
     drawn = photographs.has_mask
@@ -136,8 +183,21 @@ def _prepare(plan: StudyPlan, photographs: Photographs, features: Features) -> S
         report=report[drawn[report]],
         archive=plan.outline_archive,
         steps=plan.outline_steps,
+        start=decoder,
     )
-    return StudyData(classes, outlines)
+    both_pool, both_report = (rows[known[rows] & drawn[rows]] for rows in (pool, report))
+    return StudyData(
+        classes,
+        outlines,
+        replace(classes, pool=both_pool, report=both_report),
+        replace(
+            outlines,
+            pool=both_pool,
+            report=both_report,
+            archive=plan.proposal_archive,
+            steps=plan.proposal_steps,
+        ),
+    )
 
 
 def check_data(plan: StudyPlan, photographs: Photographs) -> None:
@@ -148,6 +208,9 @@ def check_data(plan: StudyPlan, photographs: Photographs) -> None:
         _check("diagnosis", pool[known[pool]], report[known[report]], plan.class_budgets, plan)
     if "outline" in plan.tasks:
         _check("outline", pool[drawn[pool]], report[drawn[report]], plan.outline_budgets, plan)
+    if "proposal" in plan.tasks:
+        both = known & drawn
+        _check("class and outline", pool[both[pool]], report[both[report]], plan.proposal_budgets, plan)
 
 
 def _check(

@@ -19,6 +19,7 @@ from dermcheck.active_learning.simulation.figures import (
     by_strategy,
     curve,
     labels_needed_estimate,
+    needs_no_change,
     paired_difference,
     rare_share,
 )
@@ -34,6 +35,11 @@ _FIRST: Final = 500
 """Labels among which rare classes are counted."""
 _FROM: Final = 200
 """Budget from which a strategy should never be below random."""
+_MEASURES: Final = {
+    "class": "balanced accuracy",
+    "outline": "mean Jaccard index",
+    "proposal": f"proposals that need no change (class right, Jaccard index of {GOOD_OUTLINE} or more)",
+}
 
 
 def summarise(
@@ -43,16 +49,23 @@ def summarise(
     curves: dict[str, dict[str, Curve]] = {}
     figures: dict[str, Any] = {}
     for task in plan.tasks:
-        rows = data.classes.report if task == "class" else data.outlines.report
-        truth = photographs.diagnosis[rows] if task == "class" else None
-        for noise in plan.noise if task == "class" else (0.0,):
+        rows = data.report(task)
+        diagnosis = photographs.diagnosis[rows]
+        truth = diagnosis if task == "class" else None
+        for noise in plan.noises(task):
             found = {name: _runs(plan, runs, keys) for name, keys in by_strategy(runs, task, noise).items()}
             found = {name: found[name] for name in plan.strategies if found.get(name)}
             resamples = Resamples.draw(plan.seeds, photographs.lesion_id[rows])
             panel = task if noise == 0 else f"{task} ({noise:.0%} wrong answers)"
-            curves[panel] = {name: curve(outcomes, truth, resamples) for name, outcomes in found.items()}
+            scored = found
+            if task == "proposal":
+                scored = {
+                    name: [[needs_no_change(outcome, diagnosis) for outcome in run] for run in runs_of_one]
+                    for name, runs_of_one in found.items()
+                }
+            curves[panel] = {name: curve(outcomes, truth, resamples) for name, outcomes in scored.items()}
             figures[panel] = {
-                name: _figures(task, name, curves[panel], found, truth) for name in curves[panel]
+                name: _figures(task, name, curves[panel], found, diagnosis) for name in curves[panel]
             }
     return curves, figures
 
@@ -90,21 +103,24 @@ def _figures(
     name: str,
     curves: Mapping[str, Curve],
     found: Mapping[str, list[list[Outcome]]],
-    truth: npt.NDArray[np.int64] | None,
+    diagnosis: npt.NDArray[np.int64],
 ) -> dict[str, Any]:
     own, budget = curves[name], curves[name].budgets[-1]
-    measure = "balanced accuracy" if task == "class" else "mean Jaccard index"
-    values: dict[str, Any] = {f"{measure} with {budget:,} labels": _json(own.estimate(budget))}
+    values: dict[str, Any] = {f"{_MEASURES[task]} with {budget:,} labels": _json(own.estimate(budget))}
     first = max((b for b in own.budgets if b <= _FIRST), default=own.budgets[0])
     if task == "class":
         values[f"share of {', '.join(CLASSES[c] for c in RARE)} in the first {first}"] = rare_share(
             found[name], first
         )
     else:
-        good = np.mean([[(o.answers >= GOOD_OUTLINE).mean() for o in run] for run in found[name]], axis=0)
+        last = [run[-1] for run in found[name]]
+        good = [(o.answers if o.jaccard is None else o.jaccard) >= GOOD_OUTLINE for o in last]
         values[f"share of outlines with a Jaccard index of {GOOD_OUTLINE} with {budget:,} labels"] = float(
-            good[-1]
+            np.mean(good)
         )
+    if task == "proposal":
+        right = [outcome.answers == diagnosis for outcome in last]
+        values[f"share of right classes with {budget:,} labels"] = float(np.mean(right))
     if name == "random" or "random" not in curves:
         return values
     reference = curves["random"]

@@ -15,6 +15,7 @@ from dermcheck.active_learning.strategies.hybrid import choose_hybrid
 from dermcheck.active_learning.strategies.reasons import Reasons
 from dermcheck.active_learning.strategies.uncertainty import looks_like_a_lesion, uncertainty
 from dermcheck.errors import ArgumentError, NotFoundError
+from dermcheck.lesions import Language
 
 __all__ = ["STRATEGIES", "Choice", "choose"]
 
@@ -28,7 +29,14 @@ class Choice:
     """Why, in words for the clinician: a part of a sentence, without capital and full stop."""
 
 
-def choose(name: str, pool: Pool, labelled: Labelled, count: int, rng: np.random.Generator) -> list[Choice]:
+def choose(
+    name: str,
+    pool: Pool,
+    labelled: Labelled,
+    count: int,
+    rng: np.random.Generator,
+    language: Language = "en",
+) -> list[Choice]:
     """Choose what to label next.
 
     Parameters
@@ -41,6 +49,8 @@ def choose(name: str, pool: Pool, labelled: Labelled, count: int, rng: np.random
         How many, in the order in which they are worth labelling; fewer if the pool is smaller.
     rng
         The same state, pool and labels give the same choice.
+    language
+        Of the reasons.
 
     Raises
     ------
@@ -57,7 +67,7 @@ def choose(name: str, pool: Pool, labelled: Labelled, count: int, rng: np.random
     if count == 0:
         return []
     rows = _STRATEGIES[name](pool, labelled, count, rng)
-    reasons = Reasons(name, pool, labelled)
+    reasons = Reasons(name, pool, labelled, language)
     return [Choice(str(pool.image_id[row]), reasons.of(row)) for row in rows.tolist()]
 
 

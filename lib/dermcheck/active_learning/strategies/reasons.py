@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from dermcheck.active_learning.pool import Labelled, Pool
+from dermcheck.active_learning.reason_words import Words
 from dermcheck.active_learning.strategies.diversity import squared_distances
-from dermcheck.lesions import CLASSES
+from dermcheck.lesions import CLASSES, Language
 
 __all__ = ["Reasons"]
 
@@ -25,7 +27,8 @@ _CLOSE: Final = 0.5
 class Reasons:
     """Says why photographs were chosen by a strategy."""
 
-    def __init__(self, strategy: str, pool: Pool, labelled: Labelled) -> None:
+    def __init__(self, strategy: str, pool: Pool, labelled: Labelled, language: Language = "en") -> None:
+        self._words = Words(language)
         self._strategy = strategy
         self._pool = pool
         self._known = labelled.comparable(pool)[-_SAMPLE:]
@@ -37,7 +40,7 @@ class Reasons:
     def of(self, row: int) -> str:
         """Say it of one row of the pool."""
         if self._strategy == "random":
-            return "drawn at random among the photographs without a label"
+            return self._words.say("random")
         parts: list[str] = []
         if self._strategy == "hybrid":
             parts += self._of_rarity(row)
@@ -45,7 +48,7 @@ class Reasons:
             parts += self._of_doubt(row)
         if self._strategy in ("hybrid", "diverse"):
             parts += self._of_distance(row)
-        return "; ".join(parts) or "as much to be learnt from as from any other"
+        return "; ".join(parts) or self._words.say("any")
 
     def _of_rarity(self, row: int) -> list[str]:
         probabilities = self._pool.probabilities[row]
@@ -59,35 +62,42 @@ class Reasons:
             return []
         probability, index = max(wanted)
         labels = int(self._counts[index])
-        amount = "none is" if labels == 0 else f"only {labels} {'is' if labels == 1 else 'are'}"
-        return [f"may be {CLASSES[index]} ({probability:.0%}), of which {amount} labelled"]
+        key, words = f"rare_{labels}" if labels < 2 else "rare", self._words
+        share = words.percent(probability)
+        return [words.say(key, name=words.lesion(index), share=share, labels=labels)]
 
     def _of_doubt(self, row: int) -> list[str]:
         probabilities = self._pool.probabilities[row]
         parts = []
         if np.isfinite(probabilities).all():
-            second, first = np.argsort(probabilities, kind="stable")[-2:]
+            second, first = np.argsort(probabilities, kind="stable")[-2:].tolist()
             if probabilities[first] - probabilities[second] < _CLOSE:
-                parts.append(
-                    f"the model is unsure between {CLASSES[first]} ({probabilities[first]:.0%}) and "
-                    f"{CLASSES[second]} ({probabilities[second]:.0%})"
-                )
+                parts.append(self._between(first, second, probabilities))
         score = self._pool.outline_disagreement
         known = score[np.isfinite(score)]
         if len(known) > 1 and score[row] > np.quantile(known, 0.8):
-            parts.append("the model is unsure of the outline")
+            parts.append(self._words.say("outline"))
         return parts
+
+    def _between(self, first: int, second: int, probabilities: Sequence[float]) -> str:
+        words = self._words
+        return words.say(
+            "between",
+            first=words.lesion(first),
+            first_share=words.percent(probabilities[first]),
+            second=words.lesion(second),
+            second_share=words.percent(probabilities[second]),
+        )
 
     def _of_distance(self, row: int) -> list[str]:
         if not self._labels:
-            return ["one of the first, chosen to differ from each other"]
+            return [self._words.say("first")]
         if not len(self._known):
             return []
         distance = float(squared_distances(self._pool.embedding[row : row + 1], self._known)[0])
         if distance <= self._usual:
             return []
-        what = "one" if self._labels == 1 else f"{self._labels:,}"
-        return [f"unlike the {what} already labelled"]
+        return [self._words.say("unlike_1" if self._labels == 1 else "unlike", labels=self._labels)]
 
 
 def _median(values: np.ndarray) -> float:  # type: ignore[type-arg]

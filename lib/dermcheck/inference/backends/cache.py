@@ -12,10 +12,11 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
+
+from dermcheck.files import remove_abandoned, write_folder
 
 __all__ = ["ExportCache"]
 
@@ -39,6 +40,7 @@ class ExportCache:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        remove_abandoned(folder)
 
     def get(self, name: str, make: Callable[[], Files]) -> Files:
         """Return an entry's files, from the disk or as `make` makes them."""
@@ -63,27 +65,14 @@ class ExportCache:
 
     def _keep(self, entry: Path, files: Mapping[str, bytes]) -> None:
         """Write the entry beside its place and move it there in one step."""
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self._folder))
-        except OSError as error:
-            logger.warning("Exported networks are not kept: %s (%s)", self._folder, error.strerror)
-            return
-        try:
-            hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-            for name, content in {**files, _HASHES: json.dumps(hashes).encode()}.items():
-                with (partial / name).open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-            partial.chmod(0o755)  # mkdtemp makes it private, but other accounts may predict
-            if not entry.exists():
-                partial.rename(entry)
+            write_folder(entry, {**files, _HASHES: json.dumps(hashes)})
         except OSError as error:
             if not entry.exists():  # else another process was quicker
-                logger.warning("An exported network is not kept: %s (%s)", entry, error.strerror)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+                logger.warning("Exported networks are not kept: %s (%s)", entry, error.strerror)
+            return
         self._remove_old()
 
     def _remove_old(self) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import time
 import uuid
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dermcheck.errors import StorageError
+from dermcheck.files import TEMPORARY_PREFIX, Content, remove_abandoned, write_folder
 
 __all__ = ["Block", "BlockRows", "PixelRows", "open_blocks", "write_block"]
 
@@ -32,7 +32,6 @@ Pixels = npt.NDArray[np.uint8]
 _IMAGES: Final = "images.npy"
 _MASKS: Final = "masks.npy"
 _INDEX: Final = "index.json"
-_PARTIAL: Final = "partial-"
 _ABANDONED_S: Final = 3600.0
 """A block takes minutes at most, so a partial one of this age was left by a process that was killed."""
 
@@ -114,13 +113,11 @@ def open_blocks(folder: Path, side: int, known: Sequence[Block] = ()) -> tuple[l
     problems
         One sentence for each block that was damaged.
     """
+    remove_abandoned(folder, _ABANDONED_S)
     blocks, problems = list(known), []
     names = {block.name for block in known}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.name.startswith(_PARTIAL):
-            _remove_abandoned(path)
-            continue
-        if path.name in names:
+        if path.name in names or path.name.startswith(TEMPORARY_PREFIX):
             continue
         try:
             blocks.append(_open_block(path, side))
@@ -156,35 +153,23 @@ def write_block(folder: Path, keys: Sequence[str], images: Pixels, masks: Pixels
     StorageError
         If the disk refuses, e.g. for lack of space. What was stored before stays usable.
     """
-    partial = folder / f"{_PARTIAL}{uuid.uuid4().hex}"
+    index = {
+        "keys": list(keys),
+        "crc32": {_IMAGES: zlib.crc32(images.data), _MASKS: zlib.crc32(masks.data)},
+    }
+    files: dict[str, Content] = {
+        _IMAGES: lambda file: np.save(file, images),
+        _MASKS: lambda file: np.save(file, masks),
+        _INDEX: json.dumps(index),
+    }
     try:
-        partial.mkdir(mode=0o700, parents=True)
-        for name, array in ((_IMAGES, images), (_MASKS, masks)):
-            with (partial / name).open("wb") as file:
-                np.save(file, array)
-                file.flush()
-                os.fsync(file.fileno())
-        index = {
-            "keys": list(keys),
-            "crc32": {_IMAGES: zlib.crc32(images.data), _MASKS: zlib.crc32(masks.data)},
-        }
-        (partial / _INDEX).write_text(json.dumps(index), encoding="utf-8")
-        partial.rename(folder / f"block-{time.time_ns():020}-{partial.name[-8:]}")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_folder(folder / f"block-{time.time_ns():020}-{uuid.uuid4().hex[:8]}", files, private=True)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise StorageError(
             f"{folder}: decoded pictures cannot be stored ({error.strerror or error}). Free some space or "
             "name another cache folder; what was decoded so far is kept."
         ) from error
-
-
-def _remove_abandoned(partial: Path) -> None:
-    try:
-        age_s = time.time() - partial.stat().st_mtime
-    except FileNotFoundError:  # another process finished it just now
-        return
-    if age_s > _ABANDONED_S:
-        _remove(partial)
 
 
 def _remove(path: Path) -> None:

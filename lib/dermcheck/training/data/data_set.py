@@ -170,11 +170,6 @@ class DataSet:
         """Decode photograph `index` in its own size: (rows, columns, 3) uint8. Raises DermCheckError."""
         return self.photographs[index].picture.read()
 
-    def read_mask(self, index: int) -> LesionMask | None:
-        """Decode the mask of photograph `index` in the photograph's size; None if there is none."""
-        mask = self.photographs[index].mask
-        return mask.read() if mask else None
-
     def fingerprint(self) -> str:
         """Return the SHA-256 over ids, labels, folds and contents, in hexadecimal; in any order the same."""
         lines = sorted(

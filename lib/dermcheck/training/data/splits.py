@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dermcheck.errors import StorageError
+from dermcheck.files import replace_file
 from dermcheck.lesions import CLASSES
 from dermcheck.training.data.data_set import DataError, DataSet, LabelledPhotograph
 from dermcheck.training.data.wording import counted
@@ -190,13 +192,12 @@ def write_split(photographs: Photographs, path: Path) -> None:
         photographs.fold,
         photographs.content,
     )
-    partial = path.with_name(path.name + ".partial")
+    content = io.StringIO(newline="")
+    writer = csv.writer(content)
+    writer.writerow(_COLUMNS)
+    writer.writerows(zip(*columns, strict=True))
     try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(_COLUMNS)
-            writer.writerows(zip(*columns, strict=True))
-        partial.replace(path)
+        replace_file(path, content.getvalue())
     except OSError as error:
         raise StorageError(
             f"{path}: the split cannot be written ({error.strerror}). Free some space or name another folder."

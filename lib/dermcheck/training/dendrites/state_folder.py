@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dermcheck.errors import StorageError
+from dermcheck.files import replace_file
 from dermcheck.training.dendrites.settings import DendriteError
 
 __all__ = ["StateFolder"]
@@ -77,9 +78,7 @@ class StateFolder:
             if stamp == self._stamp:
                 return
             name = f"best-{epoch:05d}.safetensors"
-            partial = self.folder / f"{name}.partial"
-            shutil.copyfile(best, partial)
-            partial.replace(self.folder / name)
+            replace_file(self.folder / name, best.read_bytes())
             self._current, self._stamp = name, stamp
             self._prune()
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, cast
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,11 @@ from dermcheck.inference.outliner import Outliner
 from dermcheck.inference.report import Diagnosis
 from dermcheck.lesions import CLASSES
 from dermcheck.networks.cards import ModelCard
-from dermcheck.training.data.data_set import DataError, DataSet, LabelledPhotograph
+from dermcheck.training.data.data_set import DataSet
 from dermcheck.training.data.picture_cache import Photographs
-from dermcheck.training.data.splits import assign_folds
-from dermcheck.training.evaluation.masks import boundary_distance, dice_index, jaccard_index
+from dermcheck.training.evaluation.masks import agreement
+from dermcheck.training.evaluation.reading import Case, NothingToAnswerError, columns_of, find_cases
+from dermcheck.training.evaluation.skin_tone import typology_angle
 
 __all__ = [
     "Answers",
@@ -43,10 +44,6 @@ _BATCH_PX: Final = 24_000_000
 """Pixels decoded at once, so that a batch of large photographs costs bounded memory."""
 
 
-class NothingToAnswerError(DataError):
-    """No photograph among those asked for has the label that the task needs."""
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Answers:
     """The photographs that were answered, N of them, in the order of the data; each field has N rows."""
@@ -61,6 +58,8 @@ class Answers:
     """Like `site` and `device`, empty where unknown."""
     site: StrArray
     device: StrArray
+    typology_angle: Float64Array
+    """Of the skin around the lesion, in degrees (see `skin_tone`); NaN without an expert's mask."""
     problems: tuple[str, ...] = ()
     """Photographs that could not be read, each in a sentence; they have no row."""
 
@@ -104,16 +103,6 @@ class OutlineAnswers(Answers):
     was found."""
 
 
-@dataclass(frozen=True)
-class _Case:
-    """One photograph, wherever it lies."""
-
-    known: dict[str, Any] = field(repr=False)
-    read_picture: Callable[[], RGBImage]
-    read_mask: Callable[[], LesionMask]
-    diagnosis: int
-
-
 def answer_photographs(
     model: Model, data: DataSet | Photographs, folds: Iterable[int], *, progress: bool = False
 ) -> ClassificationAnswers | OutlineAnswers:
@@ -145,9 +134,9 @@ def classify_photographs(
         If there is no such photograph.
     """
     classifier = Classifier(*model)
-    cases = [case for case in _cases(data, folds) if case.diagnosis >= 0]
+    cases = [case for case in find_cases(data, folds) if case.diagnosis >= 0]
     answered, problems = _answer(cases, classifier.diagnose, _diagnosis, "classifying", progress)
-    columns = _columns(answered, "a diagnosis", data, problems)
+    columns = columns_of(answered, "a diagnosis", data, problems)
     return ClassificationAnswers(**columns, problems=tuple(problems))
 
 
@@ -162,16 +151,17 @@ def outline_photographs(
         If there is no such photograph.
     """
     outliner = Outliner(*model)
-    cases = list(_cases(data, folds, masks=True))
+    cases = list(find_cases(data, folds, masks=True))
     answered, problems = _answer(cases, outliner.outline, _agreement, "outlining", progress)
-    columns = _columns(answered, "an outline", data, problems)
+    columns = columns_of(answered, "an outline", data, problems)
     return OutlineAnswers(**columns, problems=tuple(problems))
 
 
-def _diagnosis(case: _Case, said: Diagnosis) -> dict[str, Any]:
+def _diagnosis(case: Case, pixels: RGBImage, said: Diagnosis) -> dict[str, Any]:
     told = said.caution
     possible = None if told.possible_classes is None else {c.name for c in told.possible_classes}
     return {
+        "typology_angle": case.typology_angle(pixels),
         "truth": case.diagnosis,
         "decision": said.decision.index,
         "probability": [said.probabilities[name] for name in CLASSES],
@@ -184,24 +174,15 @@ def _diagnosis(case: _Case, said: Diagnosis) -> dict[str, Any]:
     }
 
 
-def _agreement(case: _Case, mask: LesionMask) -> dict[str, Any]:
-    expert = case.read_mask()
-    if expert.shape != mask.shape:
-        raise DataError(
-            f"{case.known['image_id']}: the mask has {expert.shape[1]} × {expert.shape[0]} pixels, but the "
-            f"photograph has {mask.shape[1]} × {mask.shape[0]}. Give the mask in the photograph's size."
-        )
-    return {
-        "jaccard": jaccard_index(mask, expert),
-        "dice": dice_index(mask, expert),
-        "boundary_distance": boundary_distance(mask, expert) / min(mask.shape),
-    }
+def _agreement(case: Case, pixels: RGBImage, mask: LesionMask) -> dict[str, Any]:
+    expert = case.expert_mask(pixels)
+    return {"typology_angle": typology_angle(pixels, expert), **agreement(mask, expert)}
 
 
 def _answer(
-    cases: list[_Case],
+    cases: list[Case],
     predict: Callable[[list[RGBImage]], list[Any]],
-    describe: Callable[[_Case, Any], dict[str, Any]],
+    describe: Callable[[Case, RGBImage, Any], dict[str, Any]],
     words: str,
     progress: bool,
 ) -> tuple[list[dict[str, Any]], list[str]]:
@@ -210,18 +191,16 @@ def _answer(
     problems: list[str] = []
     with tqdm(total=len(cases), desc=words, unit="image", disable=not progress) as bar:
         for batch in _batches(cases, problems, bar):
-            for (case, _), said in zip(batch, predict([pixels for _, pixels in batch]), strict=True):
+            for (case, pixels), said in zip(batch, predict([pixels for _, pixels in batch]), strict=True):
                 try:
-                    answered.append(case.known | describe(case, said))
+                    answered.append(case.known | describe(case, pixels, said))
                 except DermCheckError as error:  # noqa: PERF203  # one photograph's trouble is its own
                     problems.append(str(error))
     return answered, problems
 
 
-def _batches(
-    cases: list[_Case], problems: list[str], bar: tqdm[Any]
-) -> Iterator[list[tuple[_Case, RGBImage]]]:
-    batch: list[tuple[_Case, RGBImage]] = []
+def _batches(cases: list[Case], problems: list[str], bar: tqdm[Any]) -> Iterator[list[tuple[Case, RGBImage]]]:
+    batch: list[tuple[Case, RGBImage]] = []
     pixels_read = 0
     for case in cases:
         bar.update()
@@ -237,60 +216,3 @@ def _batches(
             batch, pixels_read = [], 0
     if batch:
         yield batch
-
-
-def _columns(
-    answered: list[dict[str, Any]], wanted: str, data: DataSet | Photographs, problems: list[str]
-) -> dict[str, npt.NDArray[Any]]:
-    """Turn the rows into arrays by name."""
-    if not answered:
-        name = data.name if isinstance(data, DataSet) else "These photographs"
-        first = f" The first problem: {problems[0]}" if problems else ""
-        raise NothingToAnswerError(
-            f"{name}: none of the photographs asked for has {wanted} and can be read.{first}"
-        )
-    return {name: np.array([row[name] for row in answered]) for name in answered[0]}
-
-
-def _cases(data: DataSet | Photographs, folds: Iterable[int], *, masks: bool = False) -> Iterator[_Case]:
-    wanted = frozenset(folds)
-    if isinstance(data, DataSet):
-        known = all(photograph.fold is not None for photograph in data.photographs)
-        for photograph in (data if known else assign_folds(data)).photographs:
-            if photograph.fold in wanted and (photograph.mask is not None or not masks):
-                yield _of_data_set(photograph)
-        return
-    for row in data.rows(wanted).tolist():
-        if data.has_mask[row] or not masks:
-            yield _of_cache(data, row)
-
-
-def _of_data_set(photograph: LabelledPhotograph) -> _Case:
-    known = {
-        "image_id": photograph.image_id,
-        "lesion_id": photograph.lesion,
-        "source": photograph.source,
-        "age": np.nan if photograph.age is None else photograph.age,
-        "sex": photograph.sex or "",
-        "site": photograph.site or "",
-        "device": photograph.device or "",
-    }
-
-    def read_mask() -> LesionMask:
-        assert photograph.mask is not None  # noqa: S101  # only asked for where there is one
-        return photograph.mask.read()
-
-    diagnosis = -1 if photograph.diagnosis is None else photograph.diagnosis
-    return _Case(known, photograph.picture.read, read_mask, diagnosis)
-
-
-def _of_cache(photographs: Photographs, row: int) -> _Case:
-    names = ("image_id", "lesion_id", "source", "sex", "site", "device")
-    known: dict[str, Any] = {name: str(getattr(photographs, name)[row]) for name in names}
-    known["age"] = float(photographs.age[row])
-    return _Case(
-        known,
-        lambda: cast(RGBImage, np.asarray(photographs.images[row])),
-        lambda: np.asarray(photographs.masks[row]) > 0,
-        int(photographs.diagnosis[row]),
-    )

@@ -5,21 +5,24 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
-from dermcheck.dicom.segments import LesionMask
+from dermcheck.dicom.segments import LesionMask, dice_index
 
-__all__ = ["boundary_distance", "dice_index", "jaccard_index"]
+__all__ = ["agreement", "boundary_distance", "dice_index", "jaccard_index"]
+
+
+def agreement(mask: LesionMask, expert: LesionMask) -> dict[str, float]:
+    """Return what `OutlineAnswers` hold of one photograph, by name."""
+    return {
+        "jaccard": jaccard_index(mask, expert),
+        "dice": dice_index(mask, expert),
+        "boundary_distance": boundary_distance(mask, expert) / min(mask.shape),
+    }
 
 
 def jaccard_index(mask: LesionMask, expert: LesionMask) -> float:
     """Intersection over union of two masks of one shape; 1 where both are empty."""
     union = np.count_nonzero(mask | expert)
     return float(np.count_nonzero(mask & expert) / union) if union else 1.0
-
-
-def dice_index(mask: LesionMask, expert: LesionMask) -> float:
-    """Twice the intersection over the sum of both areas; 1 where both are empty."""
-    areas = np.count_nonzero(mask) + np.count_nonzero(expert)
-    return float(2 * np.count_nonzero(mask & expert) / areas) if areas else 1.0
 
 
 def boundary_distance(mask: LesionMask, expert: LesionMask) -> float:

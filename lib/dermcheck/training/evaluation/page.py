@@ -75,7 +75,9 @@ def _task(report: Mapping[str, Any], pictures: Iterable[Picture], cases: Sequenc
         if report.get(name):
             parts.append(f"<h3>{heading}</h3>{_table(report[name])}")
     for attribute, groups in report["subgroups"].items():
-        parts.append(f"<h3>By {escape(attribute)}</h3>{_subgroups(groups)}")
+        parts.append(f"<h3>By {escape(_words(attribute))}</h3>{_subgroups(groups)}")
+    if "robustness" in report:
+        parts.append(_robustness(report["robustness"]))
     if cases:
         parts.append("<h3>Worst cases</h3>")
         parts += [_figure(case, "case") for case in cases]
@@ -93,8 +95,20 @@ def _table(figures: Mapping[str, Any]) -> str:
     return f"<table>{rows}</table>"
 
 
-def _subgroups(groups: Mapping[str, Mapping[str, Any]]) -> str:
-    counts = ("images", "lesions")
+def _robustness(robustness: Mapping[str, Any]) -> str:
+    aim = robustness["aim"]
+    reached = "is reached" if aim["reached"] else "is missed"
+    return (
+        "<h3>Changed photographs</h3>"
+        f"<p>{_words(aim['figure']).capitalize()} shall be at least {aim['least']} under every everyday "
+        f"change: this {reached}.</p>"
+        + _subgroups({"unchanged": robustness["unchanged"]} | robustness["everyday"], ())
+        + "<h3>Difficult photographs</h3>"
+        + _subgroups(robustness["difficult"], ())
+    )
+
+
+def _subgroups(groups: Mapping[str, Mapping[str, Any]], counts: Sequence[str] = ("images", "lesions")) -> str:
     names = list(dict.fromkeys(name for group in groups.values() for name in group if name not in counts))
     head = "".join(f"<th>{escape(_words(name))}</th>" for name in ("", *counts, *names))
     rows = "".join(

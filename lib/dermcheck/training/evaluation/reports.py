@@ -18,6 +18,7 @@ from dermcheck.training.evaluation.figures import (
     THRESHOLD,
     classification_statistics,
 )
+from dermcheck.training.evaluation.skin_tone import skin_tone
 from dermcheck.training.evaluation.statistics import (
     area_under_curve,
     balanced_accuracy,
@@ -205,11 +206,12 @@ def _counts(answers: Answers) -> dict[str, Any]:
 
 
 def _subgroups(answers: Answers, statistics: _OfRows) -> dict[str, dict[str, Any]]:
-    """Figures by age, sex, site, device and source, wherever at least two groups are known."""
+    """Figures by age, sex, site, skin tone, device and source, wherever at least two groups are known."""
     attributes = {
         "age": _age_groups(answers.age),
         "sex": answers.sex,
         "site": answers.site,
+        "skin_tone": skin_tone(answers.typology_angle),
         "device": answers.device,
         "source": answers.source,
     }

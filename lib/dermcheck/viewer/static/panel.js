@@ -3,9 +3,10 @@ import { preferences } from './drafts.js';
 import { keyTable } from './keys.js';
 import { pause, text } from './ohif.js';
 import * as server from './server.js';
-import { diagnosisName, language, say, strategyName } from './texts.js';
+import { diagnosisName, language, say, shortName, sideName, strategyName } from './texts.js';
 import { THEMES, chooseTheme, chosenTheme, onThemeChange, theme } from './theme.js';
 
+const MELANOMA = 'mel';
 const STYLE = new URL('./panel.css', import.meta.url);
 
 /** Make an element: attributes, `on…` handlers, children. */
@@ -20,7 +21,8 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-const percent = value => `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %`;
+const decimal = (value, digits) => value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const percent = value => `${decimal(100 * value, value < 0.0995 ? 1 : 0)} %`;
 
 /** A button that gives the focus back: keys are to go to the photograph. */
 const button = (label, run, attributes = {}) =>
@@ -112,15 +114,24 @@ export class Panel {
       const taken = text(photograph.StudyDate).replace(/^(\d{4})(\d\d)(\d\d)$/, '$1-$2-$3');
       lines.push(element('div', { class: 'name' }, text(photograph.PatientName).replaceAll('^', ' ').trim() || '–'));
       lines.push(element('div', {}, [text(photograph.PatientID), text(photograph.PatientSex), born && `* ${born}`].filter(Boolean).join(' · ')));
-      lines.push(element('div', {}, [taken, known?.site, known?.laterality, known?.lesion].filter(Boolean).join(' · ')));
+      lines.push(element('div', {}, [taken, known?.site, sideName(known?.laterality), known?.lesion].filter(Boolean).join(' · ')));
     }
-    if (current?.reason) lines.push(element('p', { class: 'reason', 'data-name': 'reason' }, element('b', {}, say('why')), ` ${current.reason}`));
+    if (current?.reason) lines.push(this.#reason(current));
     if (queue) {
       lines.push(element('div', { class: 'queue' },
         element('progress', { max: queue.total || 1, value: queue.done, 'aria-hidden': 'true' }),
         element('span', {}, say('queue', queue), waiting ? ` · ${say('waiting', waiting)}` : '')));
     }
     return lines;
+  }
+
+  #reason(current) {
+    const content = [element('b', {}, say('why')), ` ${current.reason}`];
+    const open = Boolean(current.reasonIsOpen);
+    return button(content, () => {
+      current.reasonIsOpen = !open;
+      this.draw();
+    }, { class: 'reason', 'data-name': 'reason', title: current.reason, 'aria-expanded': String(open) });
   }
 
   #answer() {
@@ -138,7 +149,7 @@ export class Panel {
       this.#cautions(params),
       element('div', { role: 'radiogroup', 'aria-label': say('diagnosis') }, rows, none),
       params
-        ? element('p', { class: 'small' }, `◆ ${say('model')}. ${say('uncertainty')} ${params.uncertainty.toFixed(2)}. `, this.#versions(params))
+        ? element('p', { class: 'small' }, `◆ ${say('modelShort')}. ${say('uncertainty')} ${decimal(params.uncertainty, 2)}.`, element('br'), this.#versions(params))
         : element('p', { class: 'small' }, current?.predicting ? say('predicting') : say('noPrediction')),
     ];
   }
@@ -150,12 +161,12 @@ export class Panel {
     const said = [name, probability === undefined ? '' : percent(probability), decided ? say('model') : ''];
     const content = [
       element('kbd', {}, String(index + 1)),
-      element('span', { class: 'meaning' }, element('i', { style: `background: rgb(${lesion.colour})` }), name),
+      element('span', { class: 'meaning' }, element('i', { style: `background: rgb(${lesion.colour})` }), shortName(lesion)),
       element('span', { class: 'probability' }, decided ? '◆ ' : '', probability === undefined ? '' : percent(probability)),
       element('span', { class: 'bar' }, element('span', { style: `width: ${100 * (probability ?? 0)}%; background: rgb(${lesion.colour})` })),
     ];
     return button(content, () => this.work.diagnose(lesion.name), {
-      role: 'radio', class: 'diagnosis', 'data-name': lesion.name, 'aria-checked': String(chosen === lesion.name),
+      role: 'radio', class: 'diagnosis', 'data-name': lesion.name, title: name, 'aria-checked': String(chosen === lesion.name),
       'aria-label': said.filter(Boolean).join(', '), disabled: !this.work.current?.history,
     });
   }
@@ -163,16 +174,18 @@ export class Panel {
   #cautions(params) {
     if (!params) return null;
     if (params.is_lesion_photograph === false) return element('p', { class: 'caution' }, say('notLesion'));
-    const meanings = new Map(this.work.settings.classes.map(lesion => [lesion.name, diagnosisName(lesion)]));
-    const possible = (params.possible_classes ?? []).map(name => meanings.get(name) ?? name).join(', ');
-    return [
-      params.not_sure ? element('p', { class: 'caution' }, `${say('notSure')} ${possible}`) : null,
-      params.melanoma_not_excluded ? element('p', { class: 'caution' }, say('melanoma')) : null,
-    ];
+    const names = new Map(this.work.settings.classes.map(lesion => [lesion.name, shortName(lesion)]));
+    const possible = params.not_sure ? params.possible_classes ?? [] : [];
+    const isNamed = params.decision === MELANOMA || possible.includes(MELANOMA);
+    const said = [
+      params.not_sure && `${say('notSure')} ${possible.map(name => names.get(name) ?? name).join(', ')}.`,
+      params.melanoma_not_excluded && !isNamed && say('melanoma'),
+    ].filter(Boolean);
+    return said.length ? element('p', { class: 'caution' }, said.join(' ')) : null;
   }
 
   #versions({ models = {} }) {
-    const versions = Object.values(models).map(({ name, version }) => `${name} ${version}`);
+    const versions = Object.values(models).map(({ name, version }) => `${name.replace(/^DermCheck /, '')} ${version}`);
     return `${say('versions')}: ${versions.join(', ')}.`;
   }
 
@@ -201,18 +214,17 @@ export class Panel {
       onchange: event => event.target.blur(),
     });
     return [
-      element('h2', {}, say('outline')),
+      element('h2', {}, say('outline'), element('label', { class: 'size' }, say('size', brush), size)),
       element('div', { class: 'buttons' },
         button(current?.predicting ? say('predicting') : say('predict'), () => this.work.predict(), {
           title: 'P', 'data-name': 'predict', disabled: disabled || current.predicting,
         }),
         choose('CircularBrush', say('brush'), 'B'), choose('CircularEraser', say('eraser'), 'E'), choose('Pan', say('move'), 'V'),
-        button(say('undo'), () => this.work.undo(), { title: `${say('control')}+Z`, 'data-name': 'undo', disabled: disabled || !current.history.done.length }),
-        button(say('redo'), () => this.work.redo(), { title: `${say('control')}+Y`, 'data-name': 'redo', disabled: disabled || !current.history.undone.length }),
+        button('↶', () => this.work.undo(), { title: `${say('undo')} (${say('control')}+Z)`, 'aria-label': say('undo'), 'data-name': 'undo', disabled: disabled || !current.history.done.length }),
+        button('↷', () => this.work.redo(), { title: `${say('redo')} (${say('control')}+Y)`, 'aria-label': say('redo'), 'data-name': 'redo', disabled: disabled || !current.history.undone.length }),
         button(say('clear'), () => this.work.clear(), { 'data-name': 'clear', disabled }),
         button(current?.visible === false ? say('show') : say('hide'), () => this.work.toggleOutline(), { title: 'O', 'data-name': 'hide', disabled }),
         this.work.viewer.exports && button(say('exportName'), () => this.work.export(), { title: say('exportLong'), 'data-name': 'export', disabled })),
-      element('label', { class: 'size' }, element('span', {}, say('size', brush)), size),
     ];
   }
 
@@ -235,7 +247,7 @@ export class Panel {
     return stored
       .map(({ value, diagnosis }) => {
         const lesion = settings.classes.find(({ name }) => name === diagnosis);
-        return `${lesion ? diagnosisName(lesion) : say('unknown')} (${painted.has(value) ? say('outlined') : say('notOutlined')})`;
+        return `${lesion ? shortName(lesion) : say('unknown')} (${painted.has(value) ? say('outlined') : say('notOutlined')})`;
       })
       .join('; ');
   }

@@ -20,6 +20,7 @@ const TEXTS = {
     stillPredicting: 'The prediction is still being made. Submit when it is there.',
     browserFull: 'The browser cannot keep your correction: its storage is full. Nothing was submitted; free storage for this site and submit again.',
     submitted: 'Submitted',
+    nameless: 'It is stored without a name. Enter yours below, once; the next ones then carry it.',
     takeBack: 'Take back (U)',
     tooLate: 'There is nothing to take back: the submission is stored already. Open the photograph and correct it again; the newest counts.',
     notStored: why => `A submission was refused: ${why}`,
@@ -37,6 +38,7 @@ const TEXTS = {
     diagnosis: 'Diagnosis',
     unknown: 'Other or unknown',
     model: 'the model’s decision',
+    modelShort: 'the model’s decision',
     uncertainty: 'Uncertainty',
     noPrediction: 'No prediction yet.',
     notSure: 'The model is not sure. Possible:',
@@ -49,7 +51,7 @@ const TEXTS = {
     brush: 'Brush',
     eraser: 'Eraser',
     move: 'Move',
-    size: pixels => `Size: ${pixels} px`,
+    size: pixels => `${pixels} px`,
     sizeName: 'Brush diameter in pixels of the photograph',
     undo: 'Undo',
     redo: 'Redo',
@@ -63,6 +65,7 @@ const TEXTS = {
     submit: 'Submit, next',
     next: 'Skip',
     study: count => `This visit: ${count} photographs`,
+    sides: { L: 'left', R: 'right', B: 'both sides' },
     photograph: number => `Photograph ${number}`,
     you: 'Your name',
     byItself: 'Predict when a photograph opens',
@@ -111,6 +114,7 @@ const TEXTS = {
     stillPredicting: 'Die Vorhersage wird noch gerechnet. Bitte abschicken, wenn sie da ist.',
     browserFull: 'Der Browser kann Ihre Korrektur nicht aufheben: sein Speicher ist voll. Nichts wurde abgeschickt; bitte Speicher für diese Seite freigeben und noch einmal abschicken.',
     submitted: 'Abgeschickt',
+    nameless: 'Gespeichert wird ohne Namen. Ihren bitte unten einmal eintragen; die nächsten tragen ihn dann.',
     takeBack: 'Zurücknehmen (U)',
     tooLate: 'Es gibt nichts zurückzunehmen: die Korrektur ist schon gespeichert. Foto öffnen und noch einmal korrigieren; die neueste zählt.',
     notStored: why => `Eine Korrektur wurde abgelehnt: ${why}`,
@@ -128,6 +132,7 @@ const TEXTS = {
     diagnosis: 'Diagnose',
     unknown: 'Andere oder unbekannt',
     model: 'Entscheidung des Modells',
+    modelShort: 'das Modell',
     uncertainty: 'Unsicherheit',
     noPrediction: 'Noch keine Vorhersage.',
     notSure: 'Das Modell ist nicht sicher. Möglich:',
@@ -140,20 +145,21 @@ const TEXTS = {
     brush: 'Pinsel',
     eraser: 'Radierer',
     move: 'Schieben',
-    size: pixels => `Größe: ${pixels} px`,
+    size: pixels => `${pixels} px`,
     sizeName: 'Durchmesser des Pinsels in Pixeln des Fotos',
     undo: 'Zurück',
     redo: 'Vor',
     clear: 'Leeren',
     show: 'Zeigen',
     hide: 'Verbergen',
-    stores: 'Wird gespeichert:',
+    stores: 'Speichert:',
     storesNothing: '„Keine Läsion“',
     outlined: 'Umriss',
     notOutlined: 'kein Umriss',
     submit: 'Abschicken, weiter',
     next: 'Auslassen',
     study: count => `Dieser Besuch: ${count} Fotos`,
+    sides: { L: 'links', R: 'rechts', B: 'beidseits' },
     photograph: number => `Foto ${number}`,
     you: 'Ihr Name',
     byItself: 'Beim Öffnen vorhersagen',
@@ -184,19 +190,6 @@ const TEXTS = {
   },
 };
 
-/** Names of the seven diagnoses, where they are not said as the server says them. */
-const DIAGNOSES = {
-  de: {
-    akiec: 'Aktinische Keratose oder intraepitheliales Karzinom',
-    bcc: 'Basalzellkarzinom',
-    bkl: 'Gutartige keratoseartige Läsion',
-    df: 'Dermatofibrom',
-    mel: 'Melanom',
-    nv: 'Melanozytärer Nävus',
-    vasc: 'Gefäßläsion',
-  },
-};
-
 /** Short names of the strategies; others are called by what the server says of them. */
 const STRATEGIES = {
   en: {
@@ -217,6 +210,13 @@ export function say(name, ...parts) {
   return typeof found === 'function' ? found(...parts) : found;
 }
 
-export const diagnosisName = ({ name, meaning }) => DIAGNOSES[language]?.[name] ?? meaning;
+/** The name of a diagnosis: one of the seven of `server.settings`. */
+export const diagnosisName = ({ meanings }) => meanings[language];
+
+/** The same in a few words. */
+export const shortName = ({ short }) => short[language].charAt(0).toUpperCase() + short[language].slice(1);
+
+/** The side of the body, for people; nothing where it is unpaired. */
+export const sideName = side => say('sides')[side] ?? '';
 
 export const strategyName = name => STRATEGIES[language][name];

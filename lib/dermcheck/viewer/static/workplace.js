@@ -9,7 +9,7 @@ import { drafts, outbox, preferences } from './drafts.js';
 import { History } from './history.js';
 import { Sender } from './sending.js';
 import * as server from './server.js';
-import { say } from './texts.js';
+import { language, say } from './texts.js';
 
 const UNDO_MS = 5000; // so long a submission can be taken back before it is sent
 const NO_DIAGNOSIS = [255, 255, 255];
@@ -159,7 +159,7 @@ export class Workplace {
     const current = {
       photograph, image, known: null, answer: null, lesions: firstLesion(null), active: 1, history: null,
       startedFrom: 'nothing', basedOn: null, dirty: false, predicting: false, visible: true,
-      reason: ready?.reason ?? '', again: Boolean(ready?.again), attention: new Attention(),
+      reason: ready?.reason ?? this.#remembered(image), again: Boolean(ready?.again), attention: new Attention(),
     };
     this.#turnFrom(this.current, image);
     this.current = current;
@@ -173,7 +173,15 @@ export class Workplace {
       this.tell('error', error.message);
     }
     if (current !== this.current) return;
+    current.reason ||= current.known?.reason ?? '';
+    sessionStorage.setItem('dermcheck.reason', JSON.stringify({ image, reason: current.reason }));
     await this.#open(current, ready);
+  }
+
+  /** Why a photograph was chosen, after a reload: the server has given it back by then. */
+  #remembered(image) {
+    const last = JSON.parse(sessionStorage.getItem('dermcheck.reason'));
+    return last?.image === image ? last.reason : '';
   }
 
   /** Another photograph takes this one's place: others may be handed it, unless it is about to be stored. */
@@ -457,7 +465,7 @@ export class Workplace {
       this.tell('warning', say('exportEmpty'));
       return;
     }
-    const meanings = new Map(this.settings.classes.map(({ name, meaning }) => [name, meaning]));
+    const meanings = new Map(this.settings.classes.map(({ name, meanings: { en } }) => [name, en]));
     const names = [];
     for (const { value, diagnosis } of current.lesions) names[value - 1] = meanings.get(diagnosis) ?? 'Skin lesion';
     try {
@@ -496,6 +504,10 @@ export class Workplace {
     this.seen.delete(current.image);
     this.last = submission.id;
     this.tell('done', say('submitted'), { label: say('takeBack'), run: () => this.takeBack(submission.id) }, UNDO_MS);
+    if (!this.clinician && !this.namelessIsTold) {
+      this.namelessIsTold = true;
+      this.tell('info', say('nameless'));
+    }
     await this.next();
     current.submitting = false;
   }
@@ -554,7 +566,7 @@ export class Workplace {
   async #offered() {
     const submitted = outbox.all().map(({ submission }) => submission.image);
     const must = [this.current?.image, ...submitted, ...this.unshowable].filter(Boolean);
-    const wanted = { strategy: this.strategy, client: this.client, clinician: this.clinician };
+    const wanted = { strategy: this.strategy, client: this.client, clinician: this.clinician, language };
     let found = await server.next({ ...wanted, skip: [...must, ...this.seen] });
     if (!found.image && this.seen.size) {
       this.seen.clear(); // once round

@@ -1,0 +1,1 @@
+"""Measuring the reference models, and the pages that tell of them."""
