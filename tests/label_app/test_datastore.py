@@ -543,7 +543,7 @@ def test_saving_into_read_only_studies_is_a_sentence(open_datastore, add, drawn,
     def refuse(*_: object, **__: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr("dermcheck.files.os.open", refuse)
     with pytest.raises(StorageError, match="not saved, the folder is read-only"):
         datastore.save_label(image_id, str(drawn()), "final", {})
     assert datastore.get_labels_by_image_id(image_id) == {}

@@ -27,7 +27,7 @@ _PACKAGE: Final = Path(__file__).parents[1]
 _PLACES: Final = (_PACKAGE, _PACKAGE.parents[1])
 """Where the folder `docs` is: in a package built with it, or in the repository."""
 _NAME: Final = re.compile(r"[A-Za-z-]+\.md")
-_PICTURE: Final = re.compile(r"[A-Za-z-]+\.png")
+_PICTURE: Final = re.compile(r"[A-Za-z-]+\.(?:png|svg)")
 _BESIDE: Final = ("README.md", "CHANGELOG.md")
 """Documents that lie beside the folder; those of `docs` refer to them."""
 _HEADERS: Final = {

@@ -79,8 +79,9 @@ def test_memory_does_not_grow_with_the_number_of_pictures_and_sizes(
     before = used_mb()
     for _ in range(12):
         runner.start(shown)()
-    # The inputs and answers of these 756 pictures take 90 MB, a network for each size 63 times a network.
-    assert used_mb() - before < 10
+    # The inputs and answers of these 756 pictures take 90 MB, a network for each size 63 times a network; the
+    # heap of a process that has run other tests may stretch by some.
+    assert used_mb() - before < 30
 
 
 SIGNAL_AFTER_RUNNERS = """
