@@ -74,14 +74,17 @@ def test_memory_does_not_grow_with_the_number_of_pictures_and_sizes(
         gc.collect()
         return psutil.Process().memory_info().rss / 1e6
 
+    def growth_mb() -> float:
+        before = used_mb()
+        for _ in range(12):
+            runner.start(shown)()
+        return used_mb() - before
+
     for _ in range(3):
         runner.start(shown)()
-    before = used_mb()
-    for _ in range(12):
-        runner.start(shown)()
-    # The inputs and answers of these 756 pictures take 90 MB, a network for each size 63 times a network; the
-    # heap of a process that has run other tests may stretch by some.
-    assert used_mb() - before < 30
+    # The inputs and answers of these 756 pictures take 90 MB, a network for each size 63 times a network.
+    # What is kept grows each time; the heap of a process that has run other tests may stretch once.
+    assert any(growth_mb() < 10 for _ in range(3))
 
 
 SIGNAL_AFTER_RUNNERS = """
