@@ -128,10 +128,12 @@ def draw(studies: Path, count: int) -> None:
 
 
 def copies(studies: Path, count: int) -> Iterator[str]:
-    """Write photographs under ids of their own, for as many predictions; give the ids one by one."""
+    """Write photographs under ids of their own, three to a study; give the ids one by one."""
     dataset = dcmread(studies / "00000.dcm")
     ids = []
     for number in range(count):
+        if number % 3 == 0:  # no study has thousands of photographs
+            dataset.StudyInstanceUID, dataset.SeriesInstanceUID = generate_uid(), generate_uid()
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
         dataset.save_as(studies / f"copy {number:05}.dcm", enforce_file_format=True)
         ids.append(str(dataset.SOPInstanceUID))

@@ -52,7 +52,7 @@ def main() -> None:
     photographs = decode(open_data_set(arguments.data), SIDE, cache_root() / "training", progress=True)
     network, start = load_start_network()
     features = compute_features(
-        photographs, network, start, cache_root() / "simulation", fastest_numerics(network, SIDE, 4)
+        photographs, network, start, cache_root() / "simulation", fastest_numerics(network, SIDE, 16)
     )
     rows = np.flatnonzero((photographs.fold >= 0) & (photographs.fold <= 7) & (photographs.diagnosis >= 0))
     embedding = features.embedding[rows]

@@ -98,6 +98,7 @@ def read_trained(arguments: argparse.Namespace, photographs: Photographs) -> Mod
             std=HALF,
             geometry="centre_square" if classifies else "short_side",
             multiple=MULTIPLES.get(arguments.architecture, 32),
+            quarter_turns=arguments.quarter_turns,
         ),
         calibration=first_calibration(photographs, arguments.drawn_power) if classifies else None,
         data=DATA,
@@ -188,6 +189,9 @@ def main() -> None:
     parser.add_argument("--version", default="2", help="version that the card names (default: 2)")
     parser.add_argument("--architecture", choices=ARCHITECTURES, help="of a state dict")
     parser.add_argument("--side", type=int, help="input side in pixels that a state dict was trained for")
+    parser.add_argument(
+        "--quarter-turns", action="store_true", help="of a classifier: average over the four quarter turns"
+    )
     parser.add_argument("--weights", type=Path, help="state dict (.pt, .safetensors) or a candidate's folder")
     parser.add_argument("--output", type=Path, help="new folder for weights and card")
     parser.add_argument(

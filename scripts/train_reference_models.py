@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from dermcheck.networks.architectures import build_network
 from dermcheck.networks.efficientnet import load_imagenet_weights
+from dermcheck.training.allocator import keep_freed_memory
 from dermcheck.training.numerics import best_device, fastest_numerics
 from reference_training.fitting import Lesson, Plan, fit
 from reference_training.lessons import ClassificationLesson, OutlineLesson
@@ -132,6 +133,7 @@ def main() -> None:
         pack(*folders, arguments.work / PICTURES)
         write_imagenet_weights(arguments.work / IMAGENET)
         return
+    keep_freed_memory()
     plan = PLANS[arguments.stage]
     if arguments.minutes is not None:
         plan = Plan(**{**vars(plan), "minutes": arguments.minutes})

@@ -203,7 +203,7 @@ def _start(
 
     cache = cache_root() / "simulation"
     network, words = load_start_network()
-    numerics = fastest_numerics(network, _SIDE, 4)
+    numerics = fastest_numerics(network, _SIDE, 16)
     if arguments.start_data is None:
         return compute_features(photographs, network, words, cache, numerics, sides=SIDES, progress=bar), None
     data_set = open_data_set(arguments.start_data, diagnoses=arguments.start_diagnoses)

@@ -98,6 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from dermcheck.learning.job import carry_out
         from dermcheck.registry import Registry
+        from dermcheck.training.allocator import keep_freed_memory
     except ImportError as error:
         raise DermCheckError(
             f"The packages for training cannot be imported ({error}). Run `dermcheck doctor` to see why."
@@ -106,6 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     registry = Registry.open(arguments.registry)
     run_folder = arguments.run_folder.absolute() if arguments.run_folder else None
     latest = _Latest()
+    keep_freed_memory()
     try:
         with _sigterm_as_interrupt():
             outcome = carry_out(order, registry, run=run_folder, listener=latest, bar=not arguments.json)

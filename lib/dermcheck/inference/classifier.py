@@ -13,9 +13,9 @@ from dermcheck.inference.diagnosing import Diagnostician
 from dermcheck.inference.preprocessing import prepare
 from dermcheck.inference.report import Diagnosis
 from dermcheck.inference.running import run_network
-from dermcheck.networks.architectures import ARCHITECTURES
+from dermcheck.inference.turning import reader_of
 from dermcheck.networks.cards import ModelCard
-from dermcheck.networks.photograph_probe import HeadInput, probe_of
+from dermcheck.networks.photograph_probe import probe_of
 
 __all__ = ["Classifier"]
 
@@ -42,19 +42,17 @@ class Classifier:
         probe = probe_of(network)
         self._diagnostician = Diagnostician(card, probe, natural_prior)
         self.card = card
-        head = ARCHITECTURES[card.architecture].head
-        self._network = network
-        self._with_features = HeadInput.of(network, head) if probe is not None and head else None
+        self._read = reader_of(network, card)
 
     def logits(self, photographs: Sequence[RGBImage]) -> npt.NDArray[np.float64]:
         """Give (N, 7) logits as they leave the network, before any calibration."""
         inputs = [prepare(pixels, self.card.input) for pixels in photographs]
-        return np.stack([output[0].double().numpy() for output in run_network(self._network, inputs)])
+        return np.stack([output[0].double().numpy() for output in run_network(self._read, inputs)])
 
     def diagnose(self, photographs: Sequence[RGBImage]) -> list[Diagnosis]:
         """Diagnose several photographs, (rows, columns, 3) uint8 each, of any size."""
         inputs = [prepare(pixels, self.card.input) for pixels in photographs]
         return [
             self._diagnostician.diagnosis(logits.numpy(), features[0].numpy() if features else None)
-            for logits, *features in run_network(self._with_features or self._network, inputs)
+            for logits, *features in run_network(self._read, inputs)
         ]

@@ -58,6 +58,9 @@ class InputSpec:
     max_aspect: float = 4.0
     """`short_side` only: the long side is at most this many times `side`. A longer panorama is seen
     smaller, with its aspect ratio kept, so that it costs bounded memory."""
+    quarter_turns: bool = False
+    """`centre_square` only: whether the answers to the square in its four quarter turns are averaged, which
+    takes four times as long."""
 
     def __post_init__(self) -> None:
         """Refuse what would fail or silently mislead later."""
@@ -70,6 +73,10 @@ class InputSpec:
         _expect("input.multiple", self.multiple, _is_count(self.multiple, 1), "pixels, 1 or more")
         wide = _are_numbers((self.max_aspect,), 1) and self.max_aspect >= 1
         _expect("input.max_aspect", self.max_aspect, wide, "a number, 1 or more")
+        turns = isinstance(self.quarter_turns, bool) and (
+            not self.quarter_turns or self.geometry == "centre_square"
+        )
+        _expect("input.quarter_turns", self.quarter_turns, turns, "true or false, and false with short_side")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,7 +77,7 @@ class HeadInput:
     def __init__(self, network: nn.Module, head: str) -> None:
         self._network = network
         self._seen = _Seen()
-        self._hook = network.get_submodule(head).register_forward_pre_hook(self._keep)
+        network.get_submodule(head).register_forward_pre_hook(self._keep)
 
     @classmethod
     def of(cls, network: nn.Module, head: str) -> HeadInput:
@@ -94,10 +94,6 @@ class HeadInput:
         features: Tensor = self._seen.features
         del self._seen.features
         return logits, features.flatten(1)
-
-    def remove(self) -> None:
-        """Take the hook off the network again; this object is then of no more use."""
-        self._hook.remove()
 
     def _keep(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._seen.features = inputs[0]

@@ -26,10 +26,11 @@ __all__ = ["Numerics", "best_device", "fastest_numerics", "remembered_numerics"]
 
 logger = logging.getLogger(__name__)
 
-_TRIAL_BATCH: Final = 4
-"""On a processor the time grows with the batch, so a few photographs tell which way is the fastest."""
+_TRIAL_BATCHES: Final = (4, 16)
+"""On a processor the time grows with the batch. A few photographs tell what is hopeless; but a step in
+bfloat16 also converts all weights, which among a few hides that it is the faster way with a batch."""
 _HOPELESS: Final = 2.0
-"""A first step that takes this many times the best one is not repeated."""
+"""What takes this many times the best is not timed any more."""
 
 
 @dataclass(frozen=True)
@@ -81,18 +82,21 @@ def fastest_numerics(
         By default `best_device`.
     """
     device = device or best_device()
-    batch = min(batch, _TRIAL_BATCH) if device.type == "cpu" else batch
     ways = [
         Numerics(device, torch.float32, layout) for layout in (torch.channels_last, torch.contiguous_format)
     ]
     if device.type == "cpu" or (device.type == "cuda" and torch.cuda.is_bf16_supported()):
         ways.append(Numerics(device, torch.bfloat16, torch.channels_last))
-    seconds: dict[Numerics, float] = {}
-    for way in ways:
-        seconds[way] = _seconds_of_a_step(network, way, side, batch, min(seconds.values(), default=math.inf))
+    batches = sorted({min(batch, trial) for trial in _TRIAL_BATCHES}) if device.type == "cpu" else [batch]
+    for trial in batches:
+        seconds: dict[Numerics, float] = {}
+        for way in ways:
+            best = min(seconds.values(), default=math.inf)
+            seconds[way] = _seconds_of_a_step(network, way, side, trial, best)
+        ways = [way for way in ways if seconds[way] <= _HOPELESS * min(seconds.values())]
     chosen = min(seconds, key=lambda way: seconds[way])
     times = ", ".join(f"{way} {time:.3f} s" for way, time in seconds.items())
-    logger.info("A step of %d photographs of %d px: %s. Training in %s.", batch, side, times, chosen)
+    logger.info("A step of %d photographs of %d px: %s. Training in %s.", batches[-1], side, times, chosen)
     return chosen
 
 

@@ -20,9 +20,10 @@ from torch import nn
 from dermcheck.dicom.pixels import RGBImage
 from dermcheck.inference.preprocessing import prepare
 from dermcheck.inference.running import run_network
+from dermcheck.inference.turning import reader_of
 from dermcheck.networks.architectures import ARCHITECTURES
 from dermcheck.networks.cards import ModelCard, PhotographCheck
-from dermcheck.networks.photograph_probe import HeadInput, PhotographProbe
+from dermcheck.networks.photograph_probe import PhotographProbe
 from dermcheck.training.data.splits import FIT, REPORT, SELECT
 from dermcheck.training.negatives import NEGATIVE_KINDS, blur, draw_negatives
 
@@ -228,16 +229,12 @@ def head_features(
     ValueError
         If the architecture names no head.
     """
-    head = ARCHITECTURES[card.architecture].head
-    if head is None:
+    if ARCHITECTURES[card.architecture].head is None:
         raise ValueError(f"{card.architecture} has no head to read features before")
-    reader = HeadInput(network, head)
+    reader = reader_of(network, card)
     outputs = []
-    try:
-        for batch in _batches(pictures):
-            outputs += run_network(reader, [prepare(pixels, card.input) for pixels in batch])
-    finally:
-        reader.remove()
+    for batch in _batches(pictures):
+        outputs += run_network(reader, [prepare(pixels, card.input) for pixels in batch])
     logits, features = (torch.stack(parts) for parts in zip(*outputs, strict=True))
     return features.float().numpy(), logits.double().numpy()
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dermcheck.networks.architectures import ARCHITECTURES
+from dermcheck.inference.turning import reader_of
 from dermcheck.networks.cards import ModelCard
-from dermcheck.networks.photograph_probe import HeadInput
 
 __all__ = ["Exportable"]
 
@@ -28,16 +27,15 @@ class Exportable(nn.Module):
         super().__init__()
         self.network = network
         self.classifies = card.task == "classification"
-        head = ARCHITECTURES[card.architecture].head if self.classifies else None
-        self._reader = HeadInput.of(network, head) if head else None
+        self._reader = reader_of(network, card) if self.classifies else None
         self.register_buffer("mean", torch.tensor(card.input.mean), persistent=False)
         self.register_buffer("std", torch.tensor(card.input.std), persistent=False)
         self.eval()
 
-    def forward(self, pictures: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, pictures: Tensor) -> Tensor | tuple[Tensor, ...]:
         """(N, H, W, 3) in [0, 1] to logits (N, 7) and the head's input (N, D), or to logits (N, H, W)."""
         pixels = ((pictures - self.mean) / self.std).permute(0, 3, 1, 2)
         if self._reader is not None:
             return self._reader(pixels)
         logits: Tensor = self.network(pixels)
-        return logits if self.classifies else logits[:, 0]
+        return logits[:, 0]
