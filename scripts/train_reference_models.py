@@ -1,7 +1,16 @@
-"""Train the reference models: pack the photographs, then teacher, outliner, classifier in this order.
+r"""Train the reference models: pack the photographs, then teacher, outliner, classifier in this order.
 
     python3 scripts/train_reference_models.py pack --ham10000 DIR --task1 DIR --diagnoses CSV --work DIR
     python3 scripts/train_reference_models.py teacher --work DIR --minutes 60
+
+A stage may go on from finished weights (``--start``), learn from a group of finished EfficientNet-Lite0
+(``--teachers``) and be run several times (``--run``, ``--seed``):
+
+    python3 scripts/train_reference_models.py teacher --work DIR --run second --seed 11 --minutes 24 \
+        --sides 0.7:160:48,1:192:48 --rate 6e-4
+    python3 scripts/train_reference_models.py teacher --work DIR --run taught --minutes 36 --rate 5e-4 \
+        --start DIR/second/weights.safetensors \
+        --teachers DIR/teacher/weights.safetensors DIR/second/weights.safetensors
 
 The same command runs on two processor cores and on a GPU: number format and memory order are chosen by
 timing, and every stage trains for the minutes it is given, counted over all its parts. It goes on where it
@@ -16,6 +25,8 @@ import argparse
 import logging
 import sys
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -30,7 +41,7 @@ from dermcheck.training.allocator import keep_freed_memory
 from dermcheck.training.numerics import best_device, fastest_numerics
 from reference_training.fitting import Lesson, Plan, fit
 from reference_training.lessons import ClassificationLesson, OutlineLesson
-from reference_training.pictures import Pictures, pack, unpack
+from reference_training.pictures import pack, unpack
 
 PLANS = {
     "teacher": Plan(minutes=60, sides=((0.3, 192, 96), (1, 224, 96)), rate=1.2e-3),
@@ -69,45 +80,81 @@ def read_imagenet_weights(path: Path) -> dict[str, Tensor]:
     }
 
 
-def build(stage: str, work: Path) -> nn.Module:
+def build(stage: str, work: Path, start: Path | None) -> nn.Module:
     """Build the stage's network as it starts."""
     architecture, task = ARCHITECTURES[stage]
     network = build_network(architecture, task)  # type: ignore[arg-type]
-    if stage != "classifier":
+    if start is not None:
+        network.load_state_dict(read_weights(start))
+    elif stage != "classifier":
         load_imagenet_weights(network, read_imagenet_weights(work / IMAGENET))
     return network
 
 
-def read_teacher(work: Path, device: torch.device) -> nn.Module:
-    """Load the finished teacher."""
-    teacher = build_network("efficientnet_lite0", "classification")
-    teacher.load_state_dict({k: v.float() for k, v in load_file(work / "teacher" / WEIGHTS).items()})
-    return teacher.to(device).to(memory_format=torch.channels_last).eval()
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read what a stage saved, in single precision."""
+    return {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
 
 
-def make_lesson(stage: str, pictures: Pictures, work: Path, device: torch.device, side: int) -> Lesson:
-    """Say what the stage teaches."""
-    if stage == "outliner":
-        return OutlineLesson(pictures, device, side)
-    teacher = read_teacher(work, device) if stage == "classifier" else None
-    return ClassificationLesson(pictures, device, side, teacher)
+def read_teachers(paths: Sequence[Path], device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Load finished EfficientNet-Lite0; together they give the mean of their logits."""
+    teachers = []
+    for path in paths:
+        teacher = build_network("efficientnet_lite0", "classification")
+        teacher.load_state_dict(read_weights(path))
+        teachers.append(teacher.to(device).to(memory_format=torch.channels_last).eval())  # type: ignore[call-overload]
+    return lambda pixels: torch.stack([teacher(pixels).float() for teacher in teachers]).mean(0)
 
 
-def train(stage: str, work: Path, plan: Plan) -> None:
-    """Run one stage and save its averaged weights as float16 in ``WORK/STAGE/weights.safetensors``."""
-    start = time.monotonic()
+def train(
+    stage: str,
+    work: Path,
+    plan: Plan,
+    *,
+    run: str | None = None,
+    start: Path | None = None,
+    teachers: Sequence[Path] = (),
+) -> None:
+    """Run one stage and save its averaged weights as float16 in ``WORK/RUN/weights.safetensors``.
+
+    Parameters
+    ----------
+    run
+        Name of the folder, by default the stage's.
+    start
+        Finished weights of the same architecture to go on from.
+    teachers
+        Finished EfficientNet-Lite0 whose mean answer counts; by default the classifier has that of the stage
+        teacher.
+    """
+    if stage == "classifier" and not teachers:
+        teachers = [work / "teacher" / WEIGHTS]
+    folder = work / (run or stage)
+    began = time.monotonic()
     pictures = unpack(work / PICTURES)
-    logging.info("%d photographs decoded in %.0f s", len(pictures.images), time.monotonic() - start)
+    logging.info("%d photographs decoded in %.0f s", len(pictures.images), time.monotonic() - began)
     device, (_, side, batch) = best_device(), plan.sides[-1]
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.manual_seed(plan.seed)
-    network = build(stage, work)
-    lesson = make_lesson(stage, pictures, work, device, side)
+    network = build(stage, work, start)
+    lesson: Lesson
+    if stage == "outliner":
+        lesson = OutlineLesson(pictures, device, side)
+    else:
+        lesson = ClassificationLesson(
+            pictures, device, side, read_teachers(teachers, device) if teachers else None
+        )
     numerics = fastest_numerics(network, side, batch, device)
     numerics.place_network(network)
-    weights = fit(network, plan, lesson, numerics, work / stage)
+    weights = fit(network, plan, lesson, numerics, folder)
     half = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in weights.items()}
-    save_file(half, work / stage / WEIGHTS)
+    save_file(half, folder / WEIGHTS)
+
+
+def parse_sides(text: str) -> tuple[tuple[float, int, int], ...]:
+    """Read ``SHARE:SIDE:BATCH,...`` as in `Plan.sides`."""
+    parts = [part.split(":") for part in text.split(",")]
+    return tuple((float(share), int(side), int(batch)) for share, side, batch in parts)
 
 
 def main() -> None:
@@ -123,6 +170,15 @@ def main() -> None:
         "--work", type=Path, required=True, help="folder for photographs, checkpoints and logs"
     )
     parser.add_argument("--minutes", type=float, help="how long to train, default as in PLANS")
+    parser.add_argument("--rate", type=float, help="highest learning rate, default as in PLANS")
+    parser.add_argument("--sides", type=parse_sides, help="SHARE:SIDE:BATCH,...; default as in PLANS")
+    parser.add_argument("--seed", type=int, help="of the views and the order (default 0)")
+    parser.add_argument("--run", help="folder in WORK for this run, default: the stage's name")
+    parser.add_argument("--start", type=Path, help="finished weights to go on from")
+    parser.add_argument(
+        "--teachers", type=Path, nargs="+", default=[],
+        help="finished EfficientNet-Lite0 to learn from; default for classifier: the one in WORK/teacher",
+    )  # fmt: skip
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
     if arguments.stage == "pack":
@@ -134,10 +190,18 @@ def main() -> None:
         write_imagenet_weights(arguments.work / IMAGENET)
         return
     keep_freed_memory()
-    plan = PLANS[arguments.stage]
-    if arguments.minutes is not None:
-        plan = Plan(**{**vars(plan), "minutes": arguments.minutes})
-    train(arguments.stage, arguments.work, plan)
+    chosen = {name: getattr(arguments, name) for name in ("minutes", "rate", "sides", "seed")}
+    plan = replace(
+        PLANS[arguments.stage], **{name: value for name, value in chosen.items() if value is not None}
+    )
+    train(
+        arguments.stage,
+        arguments.work,
+        plan,
+        run=arguments.run,
+        start=arguments.start,
+        teachers=arguments.teachers,
+    )
 
 
 if __name__ == "__main__":

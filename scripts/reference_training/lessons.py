@@ -56,7 +56,8 @@ class ClassificationLesson:
     side
         Of the views in examinations.
     teacher
-        Gives logits; Beyer et al. 2022, "Knowledge distillation: a good teacher is patient and consistent".
+        Gives logits, one network's or the mean of a group's; Beyer et al. 2022, "Knowledge distillation: a
+        good teacher is patient and consistent".
     power
         Classes are drawn in proportion to frequency**(1 - power).
     """

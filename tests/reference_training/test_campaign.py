@@ -169,3 +169,28 @@ def test_the_stages_follow_each_other_from_files_alone(packed: Path, tmp_path: P
         network.load_state_dict({name: value.float() for name, value in weights.items()})
         assert torch.isfinite(network.eval()(torch.rand(1, 3, 64, 64))).all()
         assert (tmp_path / stage / "log.csv").read_text().count("\n") >= 2
+
+
+def test_a_run_goes_on_from_finished_weights_and_learns_from_a_group(packed: Path, tmp_path: Path) -> None:
+    """At a rate of nearly nothing the weights stay those it began with; the group's mean is what it hears."""
+    from safetensors.torch import load_file, save_file
+
+    import train_reference_models as campaign
+
+    (tmp_path / campaign.PICTURES).symlink_to(packed)
+    group = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        network = campaign.build_network("efficientnet_lite0", "classification").eval()
+        save_file(network.state_dict(), tmp_path / f"{seed}.safetensors")
+        group.append(network)
+    paths = [tmp_path / "1.safetensors", tmp_path / "2.safetensors"]
+    pixels = torch.rand(2, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        mean = campaign.read_teachers(paths, torch.device("cpu"))(pixels)
+        torch.testing.assert_close(mean, (group[0](pixels) + group[1](pixels)) / 2)
+    plan = Plan(minutes=0.03, sides=((1, 32, 7),), rate=1e-9, averaging=0.5, examinations=1)
+    campaign.train("teacher", tmp_path, plan, run="taught", start=paths[0], teachers=paths)
+    taught, first = load_file(tmp_path / "taught" / campaign.WEIGHTS), load_file(paths[0])
+    torch.testing.assert_close(taught["out.weight"].float(), first["out.weight"], atol=1e-3, rtol=0)
+    assert campaign.parse_sides("0.5:160:48,1:192:32") == ((0.5, 160, 48), (1.0, 192, 32))
