@@ -5,8 +5,9 @@ r"""Publish a trained reference model: calibrate on fold 8, measure fold 9 once,
         --ham10000 DIR --task1 DIR --diagnoses CSV --output DIR/classifier
 
 Takes a state dict (.pt or .safetensors) or the folder of a candidate with its card, of a classifier or an
-outliner. What is measured is the half-precision weights as they are shipped, on the original picture files
-through the product's own prediction, not the trainer's arrays. Fold 9 is used for nothing else.
+outliner; or two state dicts of EfficientNet-Lite0, which are published as a pair. What is measured is the
+half-precision weights as they are shipped, on the original picture files through the product's own
+prediction, not the trainer's arrays. Fold 9 is used for nothing else.
 
     python3 scripts/publish_reference_models.py --measure DIR [DIR ...] --write ...
 
@@ -29,6 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -37,6 +39,7 @@ from dermcheck.lesions import CLASSES
 from dermcheck.networks.architectures import ARCHITECTURES, build_network
 from dermcheck.networks.cards import OUTLINER_CLASSES, Calibration, InputSpec, ModelCard
 from dermcheck.networks.checkpoint import CARD_NAME, REFERENCE_MODELS, load_model, save_model
+from dermcheck.networks.efficientnet import EfficientNetLite0, EfficientNetLite0Pair
 from dermcheck.training.calibration import finish_card
 from dermcheck.training.data import DataSet, Photographs, decode, identify, open_data_set
 from dermcheck.training.data.sampling import sampling_prior
@@ -72,32 +75,32 @@ SHIPPED = {"classification": REFERENCE_MODELS / "classifier", "segmentation": RE
 
 def read_trained(arguments: argparse.Namespace, photographs: Photographs) -> Model:
     """Load what a training left, with the card that it starts with."""
-    if (arguments.weights / CARD_NAME).exists():
-        network, card = load_model(arguments.weights)
+    network: nn.Module
+    first, *second = arguments.weights
+    if (first / CARD_NAME).exists():
+        network, card = load_model(first)
         return network, dataclasses.replace(card, version=arguments.version, created="", sha256="")
-    if arguments.architecture is None or arguments.side is None:
+    architecture = "efficientnet_lite0_pair" if second else arguments.architecture
+    if architecture is None or arguments.side is None:
         raise SystemExit("--weights is a state dict, so --architecture and --side are needed too.")
-    state = (
-        load_file(arguments.weights)
-        if arguments.weights.suffix == ".safetensors"
-        else torch.load(arguments.weights, map_location="cpu", weights_only=True)
-    )
-    task = ARCHITECTURES[arguments.architecture].task
-    network = build_network(arguments.architecture, task)
-    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    if second:
+        network = EfficientNetLite0Pair.of_two(read_lite0(first), read_lite0(second[0]))
+    else:
+        network = read_network(architecture, first)
+    task = ARCHITECTURES[architecture].task
     classifies = task == "classification"
     card = ModelCard(
         name=arguments.name or NAMES[task],
         version=arguments.version,
         task=task,
-        architecture=arguments.architecture,
+        architecture=architecture,
         classes=CLASSES if classifies else OUTLINER_CLASSES,
         input=InputSpec(
             side=arguments.side,
             mean=HALF,
             std=HALF,
             geometry="centre_square" if classifies else "short_side",
-            multiple=MULTIPLES.get(arguments.architecture, 32),
+            multiple=MULTIPLES.get(architecture, 32),
             quarter_turns=arguments.quarter_turns,
         ),
         calibration=first_calibration(photographs, arguments.drawn_power) if classifies else None,
@@ -106,6 +109,25 @@ def read_trained(arguments: argparse.Namespace, photographs: Photographs) -> Mod
         command=arguments.command or COMMAND,
     )
     return network.eval().to(memory_format=torch.channels_last), card  # type: ignore[call-overload]
+
+
+def read_network(architecture: str, weights: Path) -> nn.Module:
+    """Build a network with the weights of a state dict."""
+    state = (
+        load_file(weights)
+        if weights.suffix == ".safetensors"
+        else torch.load(weights, map_location="cpu", weights_only=True)
+    )
+    network = build_network(architecture, ARCHITECTURES[architecture].task)
+    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    return network
+
+
+def read_lite0(weights: Path) -> EfficientNetLite0:
+    """Read one of a pair."""
+    network = read_network("efficientnet_lite0", weights)
+    assert isinstance(network, EfficientNetLite0)  # noqa: S101  # that is what this architecture builds
+    return network
 
 
 def first_calibration(photographs: Photographs, drawn_power: float) -> Calibration:
@@ -192,7 +214,10 @@ def main() -> None:
     parser.add_argument(
         "--quarter-turns", action="store_true", help="of a classifier: average over the four quarter turns"
     )
-    parser.add_argument("--weights", type=Path, help="state dict (.pt, .safetensors) or a candidate's folder")
+    parser.add_argument(
+        "--weights", type=Path, nargs="+",
+        help="state dict (.pt, .safetensors) or a candidate's folder; two of EfficientNet-Lite0 for a pair",
+    )  # fmt: skip
     parser.add_argument("--output", type=Path, help="new folder for weights and card")
     parser.add_argument(
         "--measure", type=Path, nargs="+", metavar="DIR", help="folders of published models to measure again"

@@ -6,6 +6,8 @@ from torch.nn import functional as F
 
 from dermcheck.networks.efficientnet import (
     EfficientNetLite0,
+    EfficientNetLite0Pair,
+    build_efficientnet_lite0,
     build_efficientnet_lite0_unet,
     load_imagenet_weights,
 )
@@ -77,3 +79,15 @@ def test_the_u_net_takes_the_encoder_weights_alone():
 def test_weights_of_another_network_are_refused():
     with pytest.raises(ValueError, match="do not fit"):
         load_imagenet_weights(EfficientNetLite0(), {"_conv_stem.weight": torch.rand(32, 3, 3, 3)})
+
+
+def test_a_pair_gives_the_mean_of_both_logits_and_keeps_both_apart_from_it():
+    first, second = (build_efficientnet_lite0().eval() for _ in range(2))
+    pair = EfficientNetLite0Pair.of_two(first, second)
+    pixels = torch.rand(2, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        expected = (first(pixels) + second(pixels)) / 2
+        torch.testing.assert_close(pair(pixels), expected)
+        first.out.bias += 1  # the pair has weights of its own
+        torch.testing.assert_close(pair(pixels), expected)
+    assert not pair.training

@@ -12,7 +12,11 @@ from dermcheck.errors import ModelError
 from dermcheck.lesions import CLASSES
 from dermcheck.networks.cards import Task
 from dermcheck.networks.dendrites import DendritePlace, replace_head, replace_layers
-from dermcheck.networks.efficientnet import build_efficientnet_lite0, build_efficientnet_lite0_unet
+from dermcheck.networks.efficientnet import (
+    build_efficientnet_lite0,
+    build_efficientnet_lite0_pair,
+    build_efficientnet_lite0_unet,
+)
 
 __all__ = [
     "ARCHITECTURES",
@@ -66,6 +70,7 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "efficientnet_lite0": Architecture(
         "classification", build_efficientnet_lite0, head="out", last_block="encoder.blocks.15"
     ),
+    "efficientnet_lite0_pair": Architecture("classification", build_efficientnet_lite0_pair, head="out"),
     "unet": Architecture("segmentation", build_unet),
     "efficientnet_lite0_unet": Architecture("segmentation", build_efficientnet_lite0_unet),
 }

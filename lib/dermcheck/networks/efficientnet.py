@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import torch
 from torch import Tensor, nn
 
 from dermcheck.lesions import CLASSES
@@ -18,7 +19,9 @@ from dermcheck.lesions import CLASSES
 __all__ = [
     "EfficientNetLite0",
     "EfficientNetLite0Encoder",
+    "EfficientNetLite0Pair",
     "build_efficientnet_lite0",
+    "build_efficientnet_lite0_pair",
     "build_efficientnet_lite0_unet",
     "load_imagenet_weights",
 ]
@@ -129,25 +132,73 @@ class EfficientNetLite0Encoder(nn.Module):
         return [_ENCODER_NAME]
 
 
-class EfficientNetLite0(nn.Module):
-    """The classifier: (N, 3, H, W) to (N, 7) logits."""
+class _Trunk(nn.Module):
+    """What is below a classifier's head: (N, 3, H, W), H and W multiples of 32, to (N, 1280)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.encoder = EfficientNetLite0Encoder()
         self.top = nn.Sequential(_convolution(_SKIP_CHANNELS[-1], _TOP, 1), _normalisation(_TOP), nn.ReLU6())
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Compute the features."""
+        features: Tensor = self.pool(self.top(self.encoder(pixels)[-1]))
+        return features
+
+
+class EfficientNetLite0(_Trunk):
+    """The classifier: (N, 3, H, W), H and W multiples of 32, to (N, 7) logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.out = nn.Linear(_TOP, len(CLASSES))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Compute the logits; H and W are multiples of 32."""
-        logits: Tensor = self.out(self.pool(self.top(self.encoder(pixels)[-1])))
+        """Compute the logits."""
+        logits: Tensor = self.out(super().forward(pixels))
         return logits
 
 
+class EfficientNetLite0Pair(nn.Module):
+    """Two EfficientNet-Lite0 side by side under one head: (N, 3, H, W) to (N, 7) logits.
+
+    `of_two` makes one that gives the mean of two classifiers' logits; training may go on from there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = _Trunk(), _Trunk()
+        self.out = nn.Linear(2 * _TOP, len(CLASSES))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Compute the logits."""
+        logits: Tensor = self.out(torch.cat([self.first(pixels), self.second(pixels)], 1))
+        return logits
+
+    @classmethod
+    @torch.no_grad()
+    def of_two(cls, first: EfficientNetLite0, second: EfficientNetLite0) -> EfficientNetLite0Pair:
+        """Join two classifiers, which are copied, so that the logits are the mean of theirs."""
+        pair = cls()
+        for trunk, classifier in ((pair.first, first), (pair.second, second)):
+            below = {
+                name: value for name, value in classifier.state_dict().items() if name.split(".")[0] != "out"
+            }
+            trunk.load_state_dict(below)
+        pair.out.weight.copy_(torch.cat([first.out.weight, second.out.weight], 1) / 2)
+        pair.out.bias.copy_((first.out.bias + second.out.bias) / 2)
+        return pair.train(first.training)
+
+
 def build_efficientnet_lite0() -> nn.Module:
-    """EfficientNet-Lite0, 3.4 million parameters; the smaller and quicker of the two classifiers."""
+    """EfficientNet-Lite0, 3.4 million parameters; smaller and quicker than DenseNet121."""
     return EfficientNetLite0()
+
+
+def build_efficientnet_lite0_pair() -> nn.Module:
+    """Two of them under one head, 6.8 million parameters."""
+    return EfficientNetLite0Pair()
 
 
 def build_efficientnet_lite0_unet() -> nn.Module:

@@ -15,6 +15,10 @@ __all__ = ["freeze"]
 _LAST_LAYERS: Final[Mapping[str, tuple[str, ...]]] = {
     "densenet121": ("features.denseblock4.", "features.norm5.", "class_layers."),
     "efficientnet_lite0": ("encoder.blocks.15.", "top.", "out."),
+    "efficientnet_lite0_pair": (
+        *(f"{trunk}.{layer}." for trunk in ("first", "second") for layer in ("encoder.blocks.15", "top")),
+        "out.",
+    ),
     "unet": ("model.1.submodule.2.", "model.2."),
     "efficientnet_lite0_unet": ("decoder.", "segmentation_head."),
 }
