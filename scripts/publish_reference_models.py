@@ -40,6 +40,7 @@ from dermcheck.networks.architectures import ARCHITECTURES, build_network
 from dermcheck.networks.cards import OUTLINER_CLASSES, Calibration, InputSpec, ModelCard
 from dermcheck.networks.checkpoint import CARD_NAME, REFERENCE_MODELS, load_model, save_model
 from dermcheck.networks.efficientnet import EfficientNetLite0, EfficientNetLite0Pair
+from dermcheck.training.allocator import keep_freed_memory
 from dermcheck.training.calibration import finish_card
 from dermcheck.training.data import DataSet, Photographs, decode, identify, open_data_set
 from dermcheck.training.data.sampling import sampling_prior
@@ -230,6 +231,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if (arguments.measure is None) == (arguments.weights is None or arguments.output is None):
         parser.error("give --weights and --output, or --measure alone")
+    keep_freed_memory()
     data = open_data_set(arguments.ham10000, name=HAM10000)
     data += open_data_set(arguments.task1, diagnoses=arguments.diagnoses, name=TASK1)
     photographs = None if arguments.keep_check else decode(data, CACHE_SIDE, arguments.cache)

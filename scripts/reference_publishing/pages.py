@@ -15,7 +15,7 @@ __all__ = ["TABLES", "Cards", "one_line", "with_tables"]
 Cards = Mapping[str, ModelCard]
 """The shipped models' cards by folder."""
 
-CLASSIFIERS: Final = {"classifier": "EfficientNet-Lite0", "classifier_densenet121": "DenseNet121"}
+CLASSIFIERS: Final = {"classifier": "pair of EfficientNet-Lite0", "classifier_densenet121": "DenseNet121"}
 """Folders and the names of their columns, the better one first."""
 _BEST, _OUTLINER = "classifier", "outliner"
 

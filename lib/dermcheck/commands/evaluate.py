@@ -111,11 +111,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report and arguments.report.exists() and not arguments.report.is_dir():
         raise ArgumentError(f"{arguments.report}: this is a file, expected a folder for the report.")
     try:
+        from dermcheck.training.allocator import keep_freed_memory
         from dermcheck.training.evaluation.page import write_page
     except ImportError as error:
         raise DermCheckError(
             f"The packages for measuring cannot be imported ({error}). Run `dermcheck doctor` to see why."
         ) from error
+    keep_freed_memory()
     with _opened(arguments) as data_set:
         measured = _Measurement(arguments, data_set)
         models = _models(arguments)

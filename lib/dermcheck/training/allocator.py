@@ -1,4 +1,4 @@
-"""How the C library keeps memory while networks train on the processor."""
+"""How the C library keeps memory while PyTorch computes on the processor."""
 
 from __future__ import annotations
 
