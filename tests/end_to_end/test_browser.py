@@ -947,6 +947,7 @@ def test_in_a_study_of_twenty_photographs_each_keeps_its_own_outline(chromium: A
     assert len({clinic.header(number).study_instance_uid for number in range(1, 21)}) == 1
     clinic.open(1)
     shown = clinic.page.locator("#dermcheck .thumbnails button")
+    shown.nth(19).wait_for()
     assert {button.get_attribute("data-name") for button in shown.all()} == set(images)
     clinic.page.evaluate("() => window.dermcheck.workplace.setBrush(16)")
     drawn = {}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dermcheck.errors import StorageError
@@ -269,13 +270,22 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(cache, monkeypatch):
     assert kept.isdisjoint(reads)
 
 
+def decode_in_a_fork(root, cache):
+    """Decode once this process has a thread pool of its own: torch makes it anew after a fork.
+
+    It does so at the first use, and two threads at once would fail ("Invalid thread pool").
+    """
+    torch.set_num_threads(torch.get_num_threads())
+    decode(open_data_set(root), SIDE, cache, progress=False)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_a_killed_run_leaves_a_sound_cache(draw_pictures, cache, monkeypatch):
     monkeypatch.setattr(module, "_PART", 2)
     root = draw_pictures([f"p{i:03}" for i in range(80)])
-    run = {"target": decode, "args": (open_data_set(root), SIDE, cache), "kwargs": {"progress": False}}
-    process = multiprocessing.get_context("fork").Process(**run)  # a new one would import for long
+    fork = multiprocessing.get_context("fork")  # a new interpreter would import for long
+    process = fork.Process(target=decode_in_a_fork, args=(root, cache))
     process.start()
     deadline = time.monotonic() + 60
     while len(squares(cache)) < 3 and time.monotonic() < deadline:
