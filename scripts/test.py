@@ -3,7 +3,8 @@
     python3 scripts/test.py                         # ruff, mypy, import rules, then all tests
     python3 scripts/test.py tests/dicom -k jpeg     # arguments go to pytest: only these tests
 
-All tests run in two parts at the same time: those of tests/end_to_end beside the others.
+All tests run in two parts at the same time, which take about as long as each other: those of
+tests/end_to_end and tests/docs beside the others.
 
 Exit status 0 if all is well, 1 if a check or a test failed. To choose a torch of your own, run
 scripts/start.py --torch-wheel FILE first.
@@ -25,11 +26,11 @@ CHECKS = (
     ("lint-imports",),
 )
 
-END_TO_END = "tests/end_to_end"
+BESIDE = ("tests/end_to_end", "tests/docs")
 
 
 def run_whole_suite(pytest: list[str]) -> int:
-    """Run the end-to-end tests beside all others: they mostly wait for servers, the others compute.
+    """Run the tests that mostly wait for servers and commands beside all others, which compute.
 
     Their output follows when the others have ended, so that the two do not mix.
     """
@@ -39,13 +40,14 @@ def run_whole_suite(pytest: list[str]) -> int:
     from environment.packages import ROOT
 
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
-        beside = subprocess.Popen([*pytest, END_TO_END], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        beside = subprocess.Popen([*pytest, *BESIDE], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
         try:
-            first = subprocess.run([*pytest, f"--ignore={END_TO_END}"], cwd=ROOT, check=False).returncode
+            others = [f"--ignore={folder}" for folder in BESIDE]
+            first = subprocess.run([*pytest, *others], cwd=ROOT, check=False).returncode
         finally:
             second = beside.wait()
             output.seek(0)
-            print(f"== {END_TO_END}", output.read(), sep="\n", flush=True)
+            print(f"== {' '.join(BESIDE)}", output.read(), sep="\n", flush=True)
     return first or second
 
 

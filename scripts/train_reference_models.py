@@ -14,9 +14,9 @@ A stage may go on from finished weights (``--start``), learn from a group of fin
 
 The same command runs on two processor cores and on a GPU: number format and memory order are chosen by
 timing, and every stage trains for the minutes it is given, counted over all its parts. It goes on where it
-was stopped or killed. What another machine needs besides this repository lies in WORK: pictures.pack (about
-50 MB, folds 0 to 8) and imagenet.safetensors (EfficientNet-Lite0; `pack` needs the project's extra
-``reference`` for it). The classifier learns from the finished teacher.
+was stopped or killed. What another machine needs besides this repository lies in WORK: pictures.pack (folds 0
+to 8; about 170 MB, or 50 with ``pack --quality 76``) and imagenet.safetensors (EfficientNet-Lite0; `pack`
+needs the project's extra ``reference`` for it). The classifier learns from the finished teacher.
 """
 
 from __future__ import annotations
@@ -167,6 +167,12 @@ def main() -> None:
     parser.add_argument("--task1", type=Path, help="pack: the same of ISIC 2018 Task 1")
     parser.add_argument("--diagnoses", type=Path, help="pack: CSV of Task 1's diagnoses")
     parser.add_argument(
+        "--quality",
+        type=int,
+        default=100,
+        help="pack: of WebP (default 100; 76 makes a small file that travels)",
+    )
+    parser.add_argument(
         "--work", type=Path, required=True, help="folder for photographs, checkpoints and logs"
     )
     parser.add_argument("--minutes", type=float, help="how long to train, default as in PLANS")
@@ -186,7 +192,7 @@ def main() -> None:
         if None in folders:
             parser.error("pack needs --ham10000, --task1 and --diagnoses")
         arguments.work.mkdir(parents=True, exist_ok=True)
-        pack(*folders, arguments.work / PICTURES)
+        pack(*folders, arguments.work / PICTURES, arguments.quality)
         write_imagenet_weights(arguments.work / IMAGENET)
         return
     keep_freed_memory()

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from dermcheck.lesions import CLASSES
 from dermcheck.training.numerics import Numerics
-from reference_training.pictures import Pictures
+from reference_training.pictures import Pictures, compress
 from reference_training.views import draw_hair, training_views, whole_views
 
 __all__ = ["ClassificationLesson", "OutlineLesson"]
@@ -23,6 +23,8 @@ __all__ = ["ClassificationLesson", "OutlineLesson"]
 _SELECT_FOLD = 8
 _EXAMINED_AT_ONCE = 128
 _MELANOMA = CLASSES.index("mel")
+_COMPRESSED = 0.4
+"""Share of the views that are drawn from a more compressed photograph."""
 
 
 @dataclass
@@ -32,13 +34,21 @@ class _Shelf:
     pictures: Pictures
     device: torch.device
     images: Tensor = field(init=False)
+    compressed: Tensor = field(init=False)
+    """`images`, as a JPEG of some quality."""
     masks: Tensor = field(init=False)
     hair: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         self.images = torch.from_numpy(self.pictures.images).to(self.device)
+        self.compressed = torch.from_numpy(compress(self.pictures.images)).to(self.device)
         self.masks = torch.from_numpy(self.pictures.masks).to(self.device)
         self.hair = draw_hair(64, self.pictures.images.shape[-1]).to(self.device)
+
+    def draw(self, rows: Tensor) -> Tensor:
+        """Photographs to make views of, (B, 3, SIDE, SIDE) uint8: a part of them more compressed."""
+        some = torch.rand(len(rows), device=self.device) < _COMPRESSED
+        return torch.where(some.view(-1, 1, 1, 1), self.compressed[rows], self.images[rows])
 
     def rows(self, choice: npt.NDArray[np.bool_]) -> Tensor:
         return torch.from_numpy(np.flatnonzero(choice)).to(self.device)
@@ -90,7 +100,7 @@ class ClassificationLesson:
     def loss(self, network: nn.Module, side: int, batch: int, numerics: Numerics) -> Tensor:
         """Cross entropy of views, a part of them mixed; with a teacher, mostly the distance to its answer."""
         rows = self._rows[torch.multinomial(self._weights, batch, replacement=True)]
-        pixels = training_views(self._shelf.images[rows], side, self._shelf.hair).pixels
+        pixels = training_views(self._shelf.draw(rows), side, self._shelf.hair).pixels
         target = F.one_hot(self._diagnosis[rows].clamp(min=0), len(CLASSES)).float()
         known = (self._diagnosis[rows] >= 0).float()
         target = target * (1 - self._smoothing) + self._smoothing / len(CLASSES)
@@ -152,7 +162,7 @@ class OutlineLesson:
     def loss(self, network: nn.Module, side: int, batch: int, numerics: Numerics) -> Tensor:
         """Cross entropy and soft Jaccard index, half each."""
         rows = self._rows[torch.multinomial(self._weights, batch, replacement=True)]
-        views = training_views(self._shelf.images[rows], side, self._shelf.hair, self._shelf.masks[rows])
+        views = training_views(self._shelf.draw(rows), side, self._shelf.hair, self._shelf.masks[rows])
         assert views.masks is not None  # noqa: S101  # masks were given
         with numerics.autocast():
             logits = network(numerics.place(views.pixels)).float()

@@ -11,7 +11,7 @@ from dermcheck.lesions import CLASSES
 from dermcheck.training.numerics import Numerics
 from reference_training.fitting import Clock, Plan, fit
 from reference_training.lessons import ClassificationLesson, OutlineLesson
-from reference_training.pictures import unpack
+from reference_training.pictures import compress, unpack
 from reference_training.views import training_views, whole_views
 
 CPU = Numerics(torch.device("cpu"))
@@ -59,6 +59,21 @@ def test_a_packed_set_holds_every_photograph_but_those_that_report(packed: Path)
     assert pictures.has_mask.all()
     inside = pictures.masks[0].astype(bool)
     assert abs(pictures.images[0][:, inside].mean(1) - (40, 120, 30)).max() < 10, "colours and mask fit"
+
+
+def test_some_photographs_are_seen_as_a_harder_jpeg_shows_them(packed: Path) -> None:
+    """The shown ones lie on the stored ones pixel by pixel, so that the masks still fit."""
+    pictures = unpack(packed)
+    shown = compress(pictures.images)
+    assert np.array_equal(shown, compress(pictures.images)), "the same in all parts of a run"
+    changes = np.abs(shown.astype(int) - pictures.images).mean((1, 2, 3))
+    assert (changes > 0).all()
+    assert changes.max() < 12
+    lesson = ClassificationLesson(pictures, CPU.device, 32)
+    drawn = lesson._shelf.draw(torch.zeros(2000, dtype=torch.int64)).numpy()
+    harder, stored = (np.all(drawn == one[0], (1, 2, 3)) for one in (shown, pictures.images))
+    assert np.array_equal(harder, ~stored)
+    assert 0.35 < harder.mean() < 0.45
 
 
 def test_a_file_that_is_cut_off_is_refused_in_words(packed: Path, tmp_path: Path) -> None:
