@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dermcheck.batch.discovery import InputFile
-from dermcheck.batch.journal import Journal, Prediction
+from dermcheck.batch.journal import Journal
 from dermcheck.batch.names import JOURNAL_NAME
+from dermcheck.batch.outcomes import Prediction
 from dermcheck.lesions import CLASSES
 
 

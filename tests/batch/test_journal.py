@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from dermcheck.batch.discovery import InputFile, Skipped, Unopened
-from dermcheck.batch.journal import Failure, Journal, Prediction
+from dermcheck.batch.journal import Journal
 from dermcheck.batch.names import JOURNAL_NAME
+from dermcheck.batch.outcomes import Failure, Prediction
 from dermcheck.errors import ArgumentError, StorageError
 from dermcheck.lesions import CLASSES
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dermcheck.batch.journal import Failure, Prediction
+from dermcheck.batch.outcomes import Failure, Prediction
 from dermcheck.batch.results import ResultFolder, remarks
 from dermcheck.dicom.author import Algorithm
 from dermcheck.errors import StorageError

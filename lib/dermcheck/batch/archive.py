@@ -11,7 +11,8 @@ from typing import Literal, TypeAlias
 
 from dermcheck.batch.discovery import Finding
 from dermcheck.batch.inputs import ArchiveQuery, Source, open_source
-from dermcheck.batch.journal import Journal, Redo
+from dermcheck.batch.journal import Journal
+from dermcheck.batch.journal_file import Redo
 from dermcheck.batch.known_answers import KnownAnswers
 from dermcheck.batch.pipeline import Pipeline
 from dermcheck.batch.ray_engine import RayPipeline

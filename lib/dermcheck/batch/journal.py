@@ -12,7 +12,6 @@ a row that says "predicted" has its files.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import threading
@@ -20,59 +19,29 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from filelock import FileLock, Timeout
-
-from dermcheck.batch.discovery import Finding, InputFile, Skipped, Unopened, key_path, path_key
+from dermcheck.batch.discovery import Finding, InputFile, key_path, path_key
 from dermcheck.batch.durability import write_through
-from dermcheck.batch.names import JOURNAL_NAME, LOCK_NAME, SCHEMA_VERSION, comparable
-from dermcheck.dicom.files import file_name
-from dermcheck.errors import ArgumentError, StorageError
+from dermcheck.batch.inventory import Inventory, InventoryTaker
+from dermcheck.batch.journal_file import FINISHED, JournalFile, Redo
+from dermcheck.batch.names import comparable
+from dermcheck.batch.outcomes import Failure, Prediction
+from dermcheck.errors import StorageError
 
-__all__ = ["Failure", "Inventory", "Journal", "Prediction", "Redo"]
-
-Redo: TypeAlias = Literal["nothing", "changed", "all"]
-"""What is predicted again: nothing, what changed since (file or models), or everything."""
+__all__ = ["Journal"]
 
 _COMMIT_SECONDS: Final = 1.0
 """Work that a kill or a power cut may cost, and as much again that is being written."""
 _MOST_PENDING: Final = 2000
 """Rows that wait to be committed before `record` waits for the disk."""
 _ROWS_AT_ONCE: Final = 500
-_LOCK_PATIENCE_S: Final = 0.5
-"""For `--status`, which takes the lock for a moment to see whether it is free."""
-_INPUT: Final = "INPUT"
-_BEGUN: Final = "begun"
-_FINISHED: Final = "finished"
 
-_SCHEMA: Final = (
-    "CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    # `key` names the input, `place` sorts it, `path` is where to open it; size and time are those of the
-    # version that was read. `claim` is the form in which no two images' names are equal. `result` is JSON.
-    # A waiting row has an image if an earlier answer holds and only result files are missing.
-    # `stored` tells whether SEG and SR are in the archive, `seen` which inventory found the row.
-    """CREATE TABLE IF NOT EXISTS inputs (
-        key BLOB PRIMARY KEY, place BLOB NOT NULL, path BLOB NOT NULL, size INTEGER, modified_ns INTEGER,
-        state TEXT NOT NULL CHECK (state IN ('waiting', 'predicted', 'failed', 'skipped')),
-        image TEXT, claim TEXT UNIQUE, result TEXT, reason TEXT, model TEXT, seconds REAL, recorded_at REAL,
-        stored TEXT, seen INTEGER)""",
-    "CREATE INDEX IF NOT EXISTS inputs_in_order ON inputs (state, place)",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
-_FOUND: Final = """
-INSERT INTO inputs (key, place, path, size, modified_ns, state, reason, image, seen)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET place = excluded.place, path = excluded.path, size = excluded.size,
-    modified_ns = excluded.modified_ns, state = excluded.state, reason = excluded.reason,
-    image = excluded.image, seen = excluded.seen, claim = NULL, result = NULL, model = NULL, seconds = NULL,
-    recorded_at = NULL, stored = NULL"""
-_SEEN: Final = "UPDATE inputs SET place = ?, path = ?, seen = ? WHERE key = ?"
 _RECORD: Final = """
 INSERT INTO inputs (key, place, path, size, modified_ns, state, image, claim, result, reason, model, seconds,
     recorded_at)
@@ -81,72 +50,8 @@ ON CONFLICT (key) DO UPDATE SET size = excluded.size, modified_ns = excluded.mod
     state = excluded.state, image = excluded.image, claim = excluded.claim, result = excluded.result,
     reason = excluded.reason, model = excluded.model, seconds = excluded.seconds,
     recorded_at = excluded.recorded_at, stored = NULL"""
-_FORGET_RESULTS: Final = """
-UPDATE inputs SET state = 'waiting', image = NULL, claim = NULL, result = NULL, stored = NULL
-WHERE state IN ('predicted', 'waiting')"""
 
 _Row: TypeAlias = tuple[bytes | int | float | str | None, ...]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A photograph with its seven calibrated probabilities, keyed by class name."""
-
-    image: str
-    probabilities: Mapping[str, float]
-    remarks: Mapping[str, str] = field(default_factory=dict)
-    """Columns of the table of cautions, as they are written."""
-    details: Mapping[str, Any] = field(default_factory=dict)
-    """The rest of the report, as JSON can hold it; see `batch.report`."""
-    model: str = ""
-    """SHA-256 of the weights that predicted, the classifier's and the outliner's."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A photograph that could not be predicted, and why, in a sentence."""
-
-    image: str
-    reason: str
-    keeps_name: bool = False
-    """Whether no other image may be called so, as if this one had been predicted."""
-
-
-@dataclass
-class Inventory:
-    """What an input holds, compared with what is known of it."""
-
-    found: int = 0
-    """All findings, files of every kind."""
-    waiting: int = 0
-    """Files to be read in this run."""
-    already: int = 0
-    """Photographs predicted by an earlier run whose predictions are kept."""
-    changed: int = 0
-    """How many of these have changed since, so that their predictions are of an earlier picture."""
-    first_changed: Path | None = None
-    failed: int = 0
-    """Folders and links that could not be opened."""
-    skipped: Counter[str] = field(default_factory=Counter)
-    """What is passed over, by reason."""
-    gone: int = 0
-    """Photographs predicted by an earlier run that are no longer there; they are forgotten."""
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What the table says of an input."""
-
-    state: str
-    reason: str | None
-    image: str | None
-    size: int | None
-    modified_ns: int | None
-    seen: int | None
-
-    def is_of(self, file: InputFile) -> bool:
-        """Tell whether a file is still the one that was read."""
-        return (self.size, self.modified_ns) == (file.size, file.modified_ns)
 
 
 @dataclass
@@ -190,93 +95,20 @@ class Journal:
         self._claim_of: dict[bytes, str] = {}
         self._writing: Future[None] | None = None
         self._committed_at = time.monotonic()
-        self._lock = FileLock(output / LOCK_NAME)
-        self._acquire()
-        try:
-            self._database = self._open(settings)
-        except BaseException:
-            self._lock.release()
-            raise
+        self._file = JournalFile(output, settings, redo)
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="journal")
 
-    def _acquire(self) -> None:
-        try:
-            self._lock.acquire(timeout=_LOCK_PATIENCE_S)
-        except Timeout as error:
-            raise ArgumentError(
-                f"{file_name(self._output)}: another batch is writing into this folder. Wait until it "
-                "has finished, or choose another --output folder."
-            ) from error
-        except (OSError, NotImplementedError) as error:
-            raise StorageError(
-                f"{file_name(self._output / LOCK_NAME)}: the folder cannot be locked "
-                f"({getattr(error, 'strerror', None) or error}). Give write permission, or choose an "
-                "--output folder on a disk of this computer."
-            ) from error
-
-    def _open(self, settings: Mapping[str, str]) -> sqlite3.Connection:
-        with self._in_words():
-            database = sqlite3.connect(
-                self._output / JOURNAL_NAME, timeout=5, isolation_level=None, check_same_thread=False
-            )
-        try:
-            with self._in_words():
-                self._refuse_other_form(database)
-                database.execute("PRAGMA journal_mode = WAL")
-                database.execute("PRAGMA synchronous = FULL")
-                database.execute("BEGIN IMMEDIATE")
-                for statement in _SCHEMA:
-                    database.execute(statement)
-                self._bind(database, settings)
-                database.execute("COMMIT")
-        except BaseException:
-            database.close()
-            raise
-        return database
-
-    def _refuse_other_form(self, database: sqlite3.Connection) -> None:
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        (tables,) = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-        if tables and version != SCHEMA_VERSION:
-            age = "an earlier" if version < SCHEMA_VERSION else "a later"
-            raise ArgumentError(
-                f"{file_name(self._output)}: the record of this folder was made by {age} version of "
-                f"DermCheck (form {version}, expected {SCHEMA_VERSION}). The results in it stay as they are; "
-                "choose another --output folder, or delete this one to start anew."
-            )
-
-    def _bind(self, database: sqlite3.Connection, settings: Mapping[str, str]) -> None:
-        """Bind a new folder to its settings, an old one to other models only on wish."""
-        bound = dict(database.execute("SELECT name, value FROM settings"))
-        other = [name for name, value in settings.items() if bound and bound.get(name) != value]
-        if other and (self._redo == "nothing" or _INPUT in other):
-            raise ArgumentError(self._refusal(database, other[0], bound.get(other[0]), settings[other[0]]))
-        if other or not bound:
-            database.executemany(
-                "INSERT INTO settings VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                settings.items(),
-            )
-        if other:
-            database.execute(_FORGET_RESULTS)
-        if other or not bound or self._redo == "all":
-            now = datetime.now().astimezone().isoformat()
-            database.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (_BEGUN, now))
-        (begun,) = database.execute("SELECT value FROM settings WHERE name = ?", (_BEGUN,)).fetchone()
-        self.begun = datetime.fromisoformat(begun)
+    @property
+    def begun(self) -> datetime:
         """When these results were begun, by whichever run: the time that stands in DICOM results."""
+        return self._file.begun
 
-    def _refusal(self, database: sqlite3.Connection, name: str, before: str | None, now: str) -> str:
-        sentence = (
-            f"{file_name(self._output)}: the results in this folder were made with {name} {before}, "
-            f"not {now}. "
-        )
-        if name == _INPUT:
-            return sentence + "Choose another --output folder, or delete this one to start anew."
-        (count,) = database.execute("SELECT COUNT(*) FROM inputs WHERE state = 'predicted'").fetchone()
-        return (
-            f"{sentence}Choose another --output folder, or predict its {count} photographs again with "
-            "--redo changed."
-        )
+    @property
+    def _database(self) -> sqlite3.Connection:
+        return self._file.database
+
+    def _in_words(self) -> AbstractContextManager[None]:
+        return self._file.in_words()
 
     def __enter__(self) -> Journal:
         """Return the open journal."""
@@ -293,8 +125,7 @@ class Journal:
                 raise
         finally:
             self._committer.shutdown()
-            self._database.close()
-            self._lock.release()
+            self._file.close()
 
     # ---- what the input holds ----
 
@@ -311,110 +142,9 @@ class Journal:
         has_all
             Whether the wanted result files of an image are there; if not, it is predicted again.
         """
-        inventory = Inventory()
         self.commit()
         with self._access, self._in_words():
-            (last,) = self._database.execute("SELECT MAX(seen) FROM inputs").fetchone()
-            seen = (last or 0) + 1
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                self._database.execute("DELETE FROM settings WHERE name = ?", (_FINISHED,))
-                for found in findings:
-                    inventory.found += 1
-                    self._take(found, seen, has_all, inventory)
-                inventory.gone = self._forget_unseen(seen)
-            except BaseException:
-                if self._database.in_transaction:  # a full disk has ended it already
-                    self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
-        return inventory
-
-    def _forget_unseen(self, seen: int) -> int:
-        """Remove what this inventory has not met, and count the photographs among it."""
-        unseen = "(seen IS NULL OR seen <> ?)"
-        (photographs,) = self._database.execute(
-            f"SELECT COUNT(*) FROM inputs WHERE state = 'predicted' AND {unseen}",  # noqa: S608
-            (seen,),
-        ).fetchone()
-        self._database.execute(f"DELETE FROM inputs WHERE {unseen}", (seen,))  # noqa: S608
-        return int(photographs)
-
-    def _take(self, found: Finding, seen: int, has_all: Callable[[str], bool], inventory: Inventory) -> None:
-        key = path_key(found.relative)
-        place = key if found.place is None else found.place
-        known = self._known(key)
-        if known is not None and known.seen == seen:
-            inventory.skipped["listed twice"] += 1
-        elif isinstance(found, Skipped):
-            inventory.skipped[found.reason] += 1
-            self._put_found(key, place, None, "skipped", found.reason, None, seen)
-        elif isinstance(found, Unopened):
-            inventory.failed += 1
-            image = file_name(found.relative)
-            self._put_found(key, place, None, "failed", found.reason, image, seen)
-            self._keep_inside(key, seen, inventory)
-        elif known is not None and self._keeps(found, known, has_all, inventory):
-            self._database.execute(_SEEN, (place, os.fsencode(found.path), seen, key))
-        else:
-            inventory.waiting += 1
-            earlier = known.image if known is not None and self._holds_still(found, known) else None
-            self._put_found(key, place, found, "waiting", None, earlier, seen)
-
-    def _known(self, key: bytes) -> _Known | None:
-        row = self._database.execute(
-            "SELECT state, reason, image, size, modified_ns, seen FROM inputs WHERE key = ?", (key,)
-        ).fetchone()
-        return None if row is None else _Known(*row)
-
-    def _put_found(
-        self,
-        key: bytes,
-        place: bytes,
-        file: InputFile | None,
-        state: str,
-        reason: str | None,
-        image: str | None,
-        seen: int,
-    ) -> None:
-        path, size, modified_ns = (
-            (os.fsencode(file.path), file.size, file.modified_ns) if file else (b"", None, None)
-        )
-        self._database.execute(_FOUND, (key, place, path, size, modified_ns, state, reason, image, seen))
-
-    def _keep_inside(self, folder: bytes, seen: int, inventory: Inventory) -> None:
-        """Keep what was predicted inside a folder that cannot be opened today: it is not gone."""
-        first, after = (folder + b"\0", folder + b"\1") if folder else (b"\0", b"\xff" * 8)
-        kept = self._database.execute(
-            "UPDATE inputs SET seen = ? WHERE key >= ? AND key < ? AND state = 'predicted'",
-            (seen, first, after),
-        ).rowcount
-        inventory.found += kept
-        inventory.already += kept
-
-    def _keeps(
-        self, file: InputFile, known: _Known, has_all: Callable[[str], bool], inventory: Inventory
-    ) -> bool:
-        """Tell whether a file is left as an earlier run left it, and count it."""
-        if self._redo == "all":
-            return False
-        same = known.is_of(file)
-        if known.state == "skipped" and same:
-            inventory.skipped[known.reason or ""] += 1
-            return True
-        if known.state != "predicted" or not has_all(known.image or ""):
-            return False
-        if not same and self._redo == "changed":
-            return False
-        inventory.already += 1
-        if not same:
-            inventory.changed += 1
-            inventory.first_changed = inventory.first_changed or file.relative
-        return True
-
-    def _holds_still(self, file: InputFile, known: _Known) -> bool:
-        """Tell whether a file that is predicted again must get the answer it had, and only lacks files."""
-        return self._redo != "all" and known.state in ("predicted", "waiting") and known.is_of(file)
+            return InventoryTaker(self._database, self._redo, has_all).take(findings)
 
     def waiting(self) -> Iterator[InputFile]:
         """Go through the files that are to be read, in input order; a few hundred are in memory at a time."""
@@ -474,7 +204,7 @@ class Journal:
                 " WHERE key = ? AND size = ? AND modified_ns = ? AND state = 'predicted'",
                 (file.key, file.size, file.modified_ns),
             ).fetchone()
-        return _prediction(*row) if row else None
+        return Prediction.from_json(*row) if row else None
 
     def record(
         self, file: InputFile, prediction: Prediction, *, seconds: float = 0.0, files: Sequence[Path] = ()
@@ -488,18 +218,17 @@ class Journal:
         files
             Its result files, complete and in their places: they reach the disk before the row does.
         """
-        result = json.dumps(
-            {
-                "probabilities": dict(prediction.probabilities),
-                "remarks": dict(prediction.remarks),
-                "details": dict(prediction.details),
-            },
-            separators=(",", ":"),
-        )
         self._put(
             file.relative,
             file,
-            ("predicted", prediction.image, comparable(prediction.image), result, None, prediction.model),
+            (
+                "predicted",
+                prediction.image,
+                comparable(prediction.image),
+                prediction.to_json(),
+                None,
+                prediction.model,
+            ),
             seconds,
             files,
         )
@@ -535,7 +264,7 @@ class Journal:
     def predictions(self) -> Iterator[Prediction]:
         """Go through all predictions in input order."""
         for image, result, model, _ in self._in_order("predicted", "image, result, model"):
-            yield _prediction(image, result, model)
+            yield Prediction.from_json(image, result, model)
 
     def failures(self) -> Iterator[Failure]:
         """Go through all failures in input order."""
@@ -546,8 +275,11 @@ class Journal:
         """Go through predictions and failures in input order, each with the path of its input."""
         columns = "key, state, image, result, model, reason"
         for key, state, image, result, model, reason, _ in self._in_order("predicted", columns, "failed"):
-            outcome = _prediction(image, result, model) if state == "predicted" else Failure(image, reason)
-            yield key_path(key), outcome
+            predicted = state == "predicted"
+            yield (
+                key_path(key),
+                Prediction.from_json(image, result, model) if predicted else Failure(image, reason),
+            )
 
     def _in_order(self, state: str, columns: str, other: str | None = None) -> Iterator[tuple[Any, ...]]:
         """Read rows of one or two states in pages, so that no statement stays open while others write."""
@@ -576,7 +308,7 @@ class Journal:
         self.commit()
         now = datetime.now().astimezone().isoformat()
         with self._access, self._in_words():
-            self._database.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (_FINISHED, now))
+            self._database.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (FINISHED, now))
 
     # ---- stored in the archive ----
 
@@ -656,29 +388,6 @@ class Journal:
         key, claim = row[0], row[7]
         if isinstance(key, bytes) and self._claim_of.get(key) == claim:
             self._hold(key, None)
-
-    @contextmanager
-    def _in_words(self) -> Iterator[None]:
-        """Turn SQLite's errors into sentences."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise StorageError(
-                f"{file_name(self._output / JOURNAL_NAME)}: the progress cannot be saved ({error}). Make "
-                "room or give write permission, then run the same command again: it goes on where it stopped."
-            ) from error
-        except sqlite3.IntegrityError:  # a bug: names are checked before they are recorded
-            raise
-        except sqlite3.DatabaseError as error:
-            raise StorageError(
-                f"{file_name(self._output / JOURNAL_NAME)}: the record of this folder is damaged ({error}). "
-                "Choose another --output folder, or delete this one to start anew."
-            ) from error
-
-
-def _prediction(image: str, result: str, model: str | None) -> Prediction:
-    known = json.loads(result)
-    return Prediction(image, known["probabilities"], known["remarks"], known["details"], model or "")
 
 
 def _notify(condition: threading.Condition) -> None:

@@ -22,8 +22,8 @@ from types import TracebackType
 from typing import Any, Final
 
 import dermcheck
-from dermcheck.batch.journal import Prediction
 from dermcheck.batch.masks_png import mask_of_png
+from dermcheck.batch.outcomes import Prediction
 from dermcheck.dicom.author import Algorithm
 from dermcheck.inference.answer_store import AnswerStore
 from dermcheck.inference.report import LesionReport

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dermcheck.batch.discovery import InputFile, Skipped
-from dermcheck.batch.journal import Failure, Inventory, Journal
+from dermcheck.batch.inventory import Inventory
+from dermcheck.batch.journal import Journal
 from dermcheck.batch.names import photo_names
+from dermcheck.batch.outcomes import Failure
 from dermcheck.batch.pipeline import Outcome
 from dermcheck.batch.results import ResultFolder
 from dermcheck.batch.sources import FileKind

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeAlias
 
 import numpy as np
 
-from dermcheck.batch.journal import Prediction
+from dermcheck.batch.outcomes import Prediction
 from dermcheck.dicom.files import file_name
 from dermcheck.dicom.segmentation import LesionMask
 from dermcheck.errors import ArgumentError

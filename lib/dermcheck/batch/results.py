@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from dermcheck.batch.durability import saving, write_through
 from dermcheck.batch.encoding import ResultKind
-from dermcheck.batch.journal import Failure, Journal, Prediction
+from dermcheck.batch.journal import Journal
 from dermcheck.batch.names import result_path
+from dermcheck.batch.outcomes import Failure, Prediction
 from dermcheck.batch.report import (
     REPORT_NAMES,
     ReportFormat,

@@ -20,9 +20,9 @@ from typing import TypeAlias
 from dermcheck.batch.dicom_forms import DicomForms
 from dermcheck.batch.discovery import InputFile, Skipped
 from dermcheck.batch.encoding import ResultFiles, ResultKind, dicom_bytes, encode_results
-from dermcheck.batch.journal import Prediction
 from dermcheck.batch.known_answers import Known, KnownAnswers
 from dermcheck.batch.masks_png import mask_png
+from dermcheck.batch.outcomes import Prediction
 from dermcheck.batch.report import instance_uids
 from dermcheck.batch.results import prediction
 from dermcheck.batch.sources import FileKind, SourceImage, kind_of, read_dicom, read_photo, skipped_class

@@ -30,6 +30,8 @@ __all__ = [
     "REFERENCE_MODELS",
     "WEIGHTS_NAME",
     "StoredModel",
+    "in_half_precision",
+    "in_single_precision",
     "load_model",
     "read_card",
     "save_model",
@@ -73,7 +75,7 @@ def save_model(folder: Path, network: nn.Module, card: ModelCard) -> ModelCard:
         raise ModelError(
             f"{folder} exists already; a model is never overwritten: choose a new folder or remove it."
         )
-    weights = _to_half(network.state_dict())
+    weights = in_half_precision(network.state_dict())
     expected = build_network(card.architecture, card.task, card.dendrites, card.dendrites_on).state_dict()
     _check_same_tensors(expected, weights, f"This network is not the {card.architecture} of its card")
     weights |= _probe_tensors(network, card)
@@ -140,7 +142,7 @@ class StoredModel:
 
     def _build(self) -> nn.Module:
         network = _network_of(self.card, self._folder)
-        single = {name: _to_single(tensor) for name, tensor in self._weights.items()}
+        single = in_single_precision(self._weights)
         problem = f"{self._folder / WEIGHTS_NAME} does not hold a {self.card.architecture}"
         _check_same_tensors(network.state_dict(), single, problem)
         network.load_state_dict(single, strict=True)
@@ -220,8 +222,14 @@ def _take_probe(weights: dict[str, Tensor], card: ModelCard, path: Path) -> Phot
     return PhotographProbe(weight.float(), bias.float())
 
 
-def _to_half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Convert float tensors to contiguous float16 of their own, and refuse those that do not survive it."""
+def in_half_precision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Convert float tensors to contiguous float16 of their own on the processor, others to contiguous copies.
+
+    Raises
+    ------
+    ModelError
+        If a value does not survive it.
+    """
     weights: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if tensor.is_floating_point():
@@ -238,8 +246,9 @@ def _to_half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return weights
 
 
-def _to_single(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.is_floating_point() else tensor
+def in_single_precision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Convert float tensors to float32, and leave others as they are."""
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
 
 
 def _check_same_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], problem: str) -> None:
