@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,14 @@ from dermcheck.networks.checkpoint import REFERENCE_MODELS, load_model
 
 
 class Diagnosing(nn.Module):
-    """The classifier, asked as its card says."""
+    """The classifier, asked in four quarter turns: as many passes as the product makes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.network, card = load_model(REFERENCE_MODELS / "classifier")
         self.side = card.input.side
-        self._read = reader_of(self.network, card)
+        spec = replace(card.input, closer_look=False)
+        self._read = reader_of(self.network, replace(card, input=spec))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Give logits."""

@@ -35,12 +35,14 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from dermcheck.files import replace_file
+from dermcheck.inference import Classifier
 from dermcheck.lesions import CLASSES
 from dermcheck.networks.architectures import ARCHITECTURES, build_network
 from dermcheck.networks.cards import OUTLINER_CLASSES, Calibration, InputSpec, ModelCard
 from dermcheck.networks.checkpoint import (
     CARD_NAME,
     REFERENCE_MODELS,
+    LoadedModel,
     in_single_precision,
     load_model,
     save_model,
@@ -55,7 +57,6 @@ from dermcheck.training.photograph_check import gather_features
 from reference_publishing.measuring import (
     HAM10000,
     TASK1,
-    Model,
     measure,
     measure_check,
     measure_robustness,
@@ -80,7 +81,7 @@ MULTIPLES = {"unet": 16}
 SHIPPED = {"classification": REFERENCE_MODELS / "classifier", "segmentation": REFERENCE_MODELS / "outliner"}
 
 
-def read_trained(arguments: argparse.Namespace, photographs: Photographs) -> Model:
+def read_trained(arguments: argparse.Namespace, photographs: Photographs) -> LoadedModel:
     """Load what a training left, with the card that it starts with."""
     network: nn.Module
     first, *second = arguments.weights
@@ -108,7 +109,8 @@ def read_trained(arguments: argparse.Namespace, photographs: Photographs) -> Mod
             std=HALF,
             geometry="centre_square" if classifies else "short_side",
             multiple=MULTIPLES.get(architecture, 32),
-            quarter_turns=arguments.quarter_turns,
+            quarter_turns=arguments.quarter_turns or arguments.closer_look,
+            closer_look=arguments.closer_look,
         ),
         calibration=first_calibration(photographs, arguments.drawn_power) if classifies else None,
         data=DATA,
@@ -151,11 +153,12 @@ def first_calibration(photographs: Photographs, drawn_power: float) -> Calibrati
 def measure_again(arguments: argparse.Namespace, data: DataSet, photographs: Photographs | None) -> None:
     """Measure published models, print the figures, and write them into the cards if that is asked for."""
     models = {folder: load_model(folder) for folder in arguments.measure}
-    figures = {folder: measure(model, data) for folder, model in models.items()}
     by_task = {task: [f for f, (_, card) in models.items() if card.task == task] for task in SHIPPED}
     outliner, *further = by_task["segmentation"] or [SHIPPED["segmentation"]]
     if further:
         raise SystemExit("--measure takes one outliner at a time: each classifier is measured beside it.")
+    beside = models.get(outliner) or load_model(outliner)
+    figures = {folder: measure(model, data, beside) for folder, model in models.items()}
     for classifier in by_task["classification"] or [SHIPPED["classification"]]:
         pair = classifier, outliner
         found = measure_robustness(*(models.get(folder) or load_model(folder) for folder in pair), data)
@@ -163,7 +166,9 @@ def measure_again(arguments: argparse.Namespace, data: DataSet, photographs: Pho
             if folder in figures:
                 _add_robustness(figures[folder], robustness)
     for folder, (network, card) in models.items():
-        check = measure_check((network, card), photographs) if photographs is not None else None
+        check = None
+        if photographs is not None:
+            check = measure_check((network, card), beside, photographs)
         if check is not None:
             figures[folder]["no_lesion_photograph"] = check
         card = dataclasses.replace(card, figures={**card.figures, **figures[folder]})
@@ -177,17 +182,25 @@ def publish(arguments: argparse.Namespace, data: DataSet, photographs: Photograp
     network, card = read_trained(arguments, photographs)
     # Probabilities are meant for patients like HAM10000's; Task 1 has other shares of the classes.
     classifies = card.task == "classification"
-    features = gather_features(network, card, photographs) if classifies else None
-    source = HAM10000 if classifies else None
-    card = finish_card(network, card, photographs, source=source, features=features)
+    partner = load_model(SHIPPED["segmentation" if classifies else "classification"])
+    features = None
+    if classifies:
+        features = gather_features(Classifier(network, card, outliner=partner), photographs)
+    card = finish_card(
+        network,
+        card,
+        photographs,
+        outliner=partner if classifies else None,
+        source=HAM10000 if classifies else None,
+        features=features,
+    )
     with tempfile.TemporaryDirectory() as trial:
         save_model(Path(trial) / "model", network, card)
         model = load_model(Path(trial) / "model")
-        figures = measure(model, data)
-        partner = load_model(SHIPPED["segmentation" if classifies else "classification"])
+        figures = measure(model, data, partner)
         robustness = measure_robustness(*((model, partner) if classifies else (partner, model)), data)
         _add_robustness(figures, robustness[card.task])
-        if (check := measure_check(model, photographs, features)) is not None:
+        if (check := measure_check(model, partner, photographs, features)) is not None:
             figures["no_lesion_photograph"] = check
     card = save_model(
         arguments.output, network, dataclasses.replace(card, figures={**card.figures, **figures})
@@ -221,6 +234,10 @@ def main() -> None:
     parser.add_argument(
         "--quarter-turns", action="store_true", help="of a classifier: average over the four quarter turns"
     )
+    parser.add_argument(
+        "--closer-look", action="store_true",
+        help="the same, and show the square around the shipped outliner's outline in two of the turns",
+    )  # fmt: skip
     parser.add_argument(
         "--weights", type=Path, nargs="+",
         help="state dict (.pt, .safetensors) or a candidate's folder; two of EfficientNet-Lite0 for a pair",

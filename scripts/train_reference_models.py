@@ -12,6 +12,11 @@ A stage may go on from finished weights (``--start``), learn from a group of fin
         --start DIR/second/weights.safetensors \
         --teachers DIR/teacher/weights.safetensors DIR/second/weights.safetensors
 
+Runs that went on from the same weights may be averaged, weight by weight:
+
+    python3 scripts/train_reference_models.py average --work DIR --run averaged \
+        --weights DIR/teacher/weights.safetensors DIR/longer/weights.safetensors
+
 The same command runs on two processor cores and on a GPU: number format and memory order are chosen by
 timing, and every stage trains for the minutes it is given, counted over all its parts. It goes on where it
 was stopped or killed. What another machine needs besides this repository lies in WORK: pictures.pack (folds 0
@@ -105,6 +110,26 @@ def read_teachers(paths: Sequence[Path], device: torch.device) -> Callable[[Tens
     return lambda pixels: torch.stack([teacher(pixels).float() for teacher in teachers]).mean(0)
 
 
+def average(paths: Sequence[Path]) -> dict[str, Tensor]:
+    """Average networks that went on from the same weights: better than each, and no slower than one.
+
+    Wortsman et al. 2022, "Model soups". The statistics of batch normalisation are averaged too, which holds
+    while the runs stay close to each other.
+
+    Returns
+    -------
+    dict
+        float32; what is no floating-point number is the first one's.
+    """
+    states = [read_weights(path) for path in paths]
+    if any(state.keys() != states[0].keys() for state in states):
+        raise SystemExit("--weights are not of the same network.")
+    return {
+        name: torch.stack([state[name] for state in states]).mean(0) if first.is_floating_point() else first
+        for name, first in states[0].items()
+    }
+
+
 def train(
     stage: str,
     work: Path,
@@ -160,7 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("stage", choices=["pack", *PLANS])
+    parser.add_argument("stage", choices=["pack", *PLANS, "average"])
     parser.add_argument("--ham10000", type=Path, help="pack: folder with images, masks, labels.csv")
     parser.add_argument("--task1", type=Path, help="pack: the same of ISIC 2018 Task 1")
     parser.add_argument("--diagnoses", type=Path, help="pack: CSV of Task 1's diagnoses")
@@ -183,6 +208,7 @@ def main() -> None:
         "--teachers", type=Path, nargs="+", default=[],
         help="finished EfficientNet-Lite0 to learn from; default for classifier: the one in WORK/teacher",
     )  # fmt: skip
+    parser.add_argument("--weights", type=Path, nargs="+", help="average: finished weights of several runs")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
     if arguments.stage == "pack":
@@ -192,6 +218,13 @@ def main() -> None:
         arguments.work.mkdir(parents=True, exist_ok=True)
         pack(*folders, arguments.work / PICTURES, arguments.quality)
         write_imagenet_weights(arguments.work / IMAGENET)
+        return
+    if arguments.stage == "average":
+        if not arguments.weights or not arguments.run:
+            parser.error("average needs --weights and --run")
+        (arguments.work / arguments.run).mkdir(parents=True, exist_ok=True)
+        averaged = in_half_precision(average(arguments.weights))
+        save_file(averaged, arguments.work / arguments.run / WEIGHTS)
         return
     keep_freed_memory()
     chosen = {name: getattr(arguments, name) for name in ("minutes", "rate", "sides", "seed")}

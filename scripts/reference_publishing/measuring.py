@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import nn
 
 from dermcheck.dicom import read_picture
 from dermcheck.inference import Predictor
 from dermcheck.inference.classifier import Classifier
-from dermcheck.networks.cards import ModelCard
+from dermcheck.networks.checkpoint import LoadedModel
 from dermcheck.networks.photograph_probe import probe_of
 from dermcheck.training.data import DataSet, Photographs
 from dermcheck.training.data.splits import REPORT
@@ -23,16 +22,17 @@ from dermcheck.training.evaluation.robustness import answer_perturbed, robustnes
 from dermcheck.training.negatives import NEGATIVE_KINDS, draw_negatives
 from dermcheck.training.photograph_check import CheckFeatures, gather_features, measure_left_out
 
-__all__ = ["HAM10000", "TASK1", "Model", "fold_9", "measure", "measure_check", "measure_robustness", "only"]
+__all__ = ["HAM10000", "TASK1", "fold_9", "measure", "measure_check", "measure_robustness", "only"]
 
 HAM10000, TASK1 = "ham10000", "isic2018_task1"
 CHECKED_PX = 256
 
-Model = tuple[nn.Module, ModelCard]
 
+def measure(model: LoadedModel, data: DataSet, outliner: LoadedModel) -> dict[str, Any]:
+    """Figures of fold 9, each with its 95 % bootstrap interval by lesion, by data set.
 
-def measure(model: Model, data: DataSet) -> dict[str, Any]:
-    """Figures of fold 9, each with its 95 % bootstrap interval by lesion, by data set."""
+    `outliner` shows a classifier where to look closer, if its card asks for that.
+    """
     card = model[1]
     figures: dict[str, Any] = {"fold": 9}
     for source in (HAM10000, TASK1):
@@ -40,7 +40,7 @@ def measure(model: Model, data: DataSet) -> dict[str, Any]:
         if card.task == "segmentation":
             figures[source] = outline_report(outline_photographs(model, part, REPORT, progress=True))
         else:
-            answers = classify_photographs(model, part, REPORT, progress=True)
+            answers = classify_photographs(model, part, REPORT, outliner=outliner, progress=True)
             figures[source] = classification_report(answers, card.rules)
         fold_9(figures[source])
     return figures
@@ -53,7 +53,9 @@ def fold_9(report: dict[str, Any]) -> dict[str, Any]:
     return report
 
 
-def measure_robustness(classifier: Model, outliner: Model, data: DataSet) -> dict[str, dict[str, Any]]:
+def measure_robustness(
+    classifier: LoadedModel, outliner: LoadedModel, data: DataSet
+) -> dict[str, dict[str, Any]]:
     """Figures of fold 9 under perturbations, by task and data set."""
     predictor = Predictor(classifier, outliner)
     figures: dict[str, dict[str, Any]] = {"classification": {}, "segmentation": {}}
@@ -65,17 +67,21 @@ def measure_robustness(classifier: Model, outliner: Model, data: DataSet) -> dic
 
 
 def measure_check(
-    model: Model, photographs: Photographs, features: CheckFeatures | None = None
+    model: LoadedModel,
+    outliner: LoadedModel,
+    photographs: Photographs,
+    features: CheckFeatures | None = None,
 ) -> dict[str, Any] | None:
     """Measure how well a classifier tells lesion photographs from other pictures; None if it does not."""
     network, card = model
     if card.task != "classification" or probe_of(network) is None:
         return None
-    features = features or gather_features(network, card, photographs)
+    classifier = Classifier(network, card, outliner=outliner)
+    features = features or gather_features(classifier, photographs)
     return {
-        "kinds_left_out_of_the_fit": features and measure_left_out(network, card, photographs, features),
-        "new_pictures_of_all_kinds": flagged_kinds(Classifier(network, card)),
-        "sample_pictures": flagged_samples(Classifier(network, card)),
+        "kinds_left_out_of_the_fit": features and measure_left_out(classifier, photographs, features),
+        "new_pictures_of_all_kinds": flagged_kinds(classifier),
+        "sample_pictures": flagged_samples(classifier),
     }
 
 

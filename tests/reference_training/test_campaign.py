@@ -209,3 +209,25 @@ def test_a_run_goes_on_from_finished_weights_and_learns_from_a_group(packed: Pat
     taught, first = load_file(tmp_path / "taught" / campaign.WEIGHTS), load_file(paths[0])
     torch.testing.assert_close(taught["out.weight"].float(), first["out.weight"], atol=1e-3, rtol=0)
     assert campaign.parse_sides("0.5:160:48,1:192:32") == ((0.5, 160, 48), (1.0, 192, 32))
+
+
+def test_runs_that_went_on_from_the_same_weights_are_averaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    import train_reference_models as campaign
+
+    one, other = tiny(1).state_dict(), tiny(1).state_dict()
+    for name, state in (("one", one), ("other", other)):
+        save_file(state, tmp_path / name)
+    save_file({"out.weight": torch.zeros(1)}, tmp_path / "of another network")
+    command = ["campaign", "average", "--work", str(tmp_path), "--run", "averaged", "--weights"]
+    monkeypatch.setattr("sys.argv", [*command, str(tmp_path / "one"), str(tmp_path / "other")])
+    campaign.main()
+    averaged = load_file(tmp_path / "averaged" / campaign.WEIGHTS)
+    assert averaged.keys() == one.keys()
+    torch.testing.assert_close(averaged["0.weight"], ((one["0.weight"] + other["0.weight"]) / 2).half())
+    assert averaged["1.num_batches_tracked"].dtype == torch.int64
+    with pytest.raises(SystemExit, match="not of the same network"):
+        campaign.average([tmp_path / "one", tmp_path / "of another network"])

@@ -67,7 +67,12 @@ def make_classifier(tmp_path: Path) -> Callable[..., Path]:
     """Save a classifier as a training would; `blind` lists the classes that it never decides for."""
     made = 0
 
-    def make(*, blind: tuple[str, ...] = (), used_folds: dict[str, UsedFolds] | None = None) -> Path:
+    def make(
+        *,
+        blind: tuple[str, ...] = (),
+        used_folds: dict[str, UsedFolds] | None = None,
+        closer_look: bool = False,
+    ) -> Path:
         nonlocal made
         made += 1
         network = ColourClassifier()
@@ -78,6 +83,8 @@ def make_classifier(tmp_path: Path) -> Callable[..., Path]:
             for name in blind:
                 network.linear.bias[CLASSES.index(name)] = -100
         card = _card("Test classifier", "classification", "colours", CLASSES)
+        spec = replace(card.input, quarter_turns=closer_look, closer_look=closer_look)
+        card = replace(card, input=spec)
         folder = tmp_path / "candidates" / f"{made}"
         save_model(folder, network, replace(card, used_folds=used_folds or {}))
         return folder

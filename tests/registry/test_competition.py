@@ -68,6 +68,29 @@ def test_an_equal_candidate_comes_into_use(registry, in_use, make_classifier, ph
     assert registry.in_use("classification").name == version.name
 
 
+def test_a_classifier_that_looks_closer_competes_beside_the_outliner_in_use(
+    registry, in_use, make_classifier, make_outliner, photographs, let_compete, monkeypatch
+):
+    outliner = registry.submit(
+        make_outliner(0.0), parent=None, data_fingerprint="", configuration={}, who="test"
+    )
+    registry.promote(outliner, "for the test", "test")
+    in_use(closer_look=True, blind=("bcc",))
+    asked = []
+    answer = competition.answer_photographs
+
+    def answer_and_tell(model, data, folds, *, outliner):
+        asked.append((model[1].input.closer_look, outliner[1].sha256))
+        return answer(model, data, folds, outliner=outliner)
+
+    monkeypatch.setattr(competition, "answer_photographs", answer_and_tell)
+    _, decision = let_compete(make_classifier(), photographs())
+    assert decision.promoted
+    beside = registry.in_use("segmentation").read_card().sha256
+    assert registry.in_use("segmentation").name == outliner.name
+    assert asked == [(False, beside), (True, beside)]
+
+
 def test_a_worse_candidate_is_kept_but_stays_out_of_use(
     registry, in_use, make_classifier, photographs, let_compete
 ):
@@ -172,8 +195,8 @@ def test_a_version_that_comes_into_use_meanwhile_is_the_one_to_beat(
     answer = competition.answer_photographs
     rivals = []
 
-    def answer_while_another_is_promoted(model, data, folds):
-        answers = answer(model, data, folds)
+    def answer_while_another_is_promoted(model, data, folds, **beside):
+        answers = answer(model, data, folds, **beside)
         rivals.append(model[1].version)
         if len(rivals) == 2:  # the candidate and the first rival have answered
             in_use()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dermcheck.inference import Classifier
 from dermcheck.networks import ARCHITECTURES, Architecture
 from dermcheck.training.negatives import NEGATIVE_KINDS, blur, draw_negatives
 from dermcheck.training.photograph_check import (
@@ -58,29 +59,29 @@ def classifier(make_classifier, make_card, monkeypatch):
 def test_features_are_what_the_head_reads(classifier, photographs):
     network, card = classifier
     pictures = list(photographs.images[:3])
-    features, logits = head_features(network, card, pictures)
+    features, logits = head_features(Classifier(network, card), pictures)
     assert features.shape == (3, 16)
     with torch.no_grad():
         np.testing.assert_allclose(network.head(torch.from_numpy(features)), logits, atol=1e-5)
-    head_features(network, card, pictures)
+    head_features(Classifier(network, card), pictures)
     assert len(network.head._forward_pre_hooks) == 1  # it does not grow with every call
 
 
 def test_the_check_flags_other_pictures_and_hardly_any_lesion(classifier, make_photographs):
     network, card = classifier
     photographs = make_photographs({"ham": 700})
-    seen = gather_features(network, card, photographs)
+    seen = gather_features(Classifier(network, card), photographs)
     probe, check = fit_photograph_check(seen)
     assert check.wrongly_flagged <= 0.02
-    others = head_features(network, card, draw_negatives(10, 64, seed=9)[1])[0]
+    others = head_features(Classifier(network, card), draw_negatives(10, 64, seed=9)[1])[0]
     assert (probe.score(torch.from_numpy(others)) < check.lesion_from).float().mean() > 0.8
-    measured = measure_left_out(network, card, photographs, seen)
+    measured = measure_left_out(Classifier(network, card), photographs, seen)
     assert set(measured) == {*NEGATIVE_KINDS, "blurred"}
     assert all(0 <= share <= 1 for each in measured.values() for share in each.values())
 
 
 def test_there_is_no_check_on_too_few_photographs(classifier, make_photographs):
-    assert gather_features(*classifier, make_photographs({"ham": 140})) is None
+    assert gather_features(Classifier(*classifier), make_photographs({"ham": 140})) is None
 
 
 def test_a_network_that_sees_nothing_gets_no_check(classifier, make_photographs, caplog):
@@ -88,6 +89,6 @@ def test_a_network_that_sees_nothing_gets_no_check(classifier, make_photographs,
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
-    seen = gather_features(network, card, make_photographs({"ham": 700}))
+    seen = gather_features(Classifier(network, card), make_photographs({"ham": 700}))
     assert fit_photograph_check(seen) == (None, None)
     assert "cannot tell lesion photographs from other pictures" in caplog.text

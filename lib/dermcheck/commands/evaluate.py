@@ -14,9 +14,8 @@ from dermcheck.errors import ArgumentError, DermCheckError, NotFoundError, Stora
 from dermcheck.files import replace_file
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from dermcheck.networks.cards import ModelCard, Task
+    from dermcheck.networks.cards import Task
+    from dermcheck.networks.checkpoint import LoadedModel
     from dermcheck.training.data import DataSet
     from dermcheck.training.evaluation.pictures import Picture
 
@@ -119,8 +118,8 @@ def run(arguments: argparse.Namespace) -> int:
         ) from error
     keep_freed_memory()
     with _opened(arguments) as data_set:
-        measured = _Measurement(arguments, data_set)
         models = _models(arguments)
+        measured = _Measurement(arguments, data_set, _outliner(arguments, models))
         if arguments.robustness and len(models) < len(_TASKS):
             raise ArgumentError(
                 "--robustness measures a classifier and an outliner together: leave out --task, and name a "
@@ -143,12 +142,13 @@ def run(arguments: argparse.Namespace) -> int:
 class _Measurement:
     """What is measured of each task, collected."""
 
-    def __init__(self, arguments: argparse.Namespace, opened: DataSet) -> None:
+    def __init__(self, arguments: argparse.Namespace, opened: DataSet, outliner: LoadedModel) -> None:
         from dermcheck.datastore.locations import cache_root
         from dermcheck.training.data import identify
         from dermcheck.training.evaluation.seen import sources_with_folds
 
         self._arguments = arguments
+        self._outliner = outliner
         self._own_folds = sources_with_folds(opened)
         self._data_set = identify(opened, cache_root() / "training", progress=not arguments.json)
         self._warnings: list[str] = []
@@ -160,7 +160,7 @@ class _Measurement:
         self.pictures: dict[str, list[Picture]] = {}
         self.cases: dict[str, list[Picture]] = {}
 
-    def add(self, task: Task, model: tuple[nn.Module, ModelCard]) -> None:
+    def add(self, task: Task, model: LoadedModel) -> None:
         """Measure one model, if the data have labels of its task."""
         from dermcheck.training.evaluation.answers import NothingToAnswerError
         from dermcheck.training.evaluation.seen import SeenDataError, reasons_against, untouched_folds
@@ -187,7 +187,7 @@ class _Measurement:
             name: getattr(card, name) for name in ("name", "version", "architecture", "sha256")
         }
 
-    def add_robustness(self, models: dict[Task, tuple[nn.Module, ModelCard]]) -> None:
+    def add_robustness(self, models: dict[Task, LoadedModel]) -> None:
         """Measure how the answers of both models hold on changed photographs, for the tasks in the report."""
         from dermcheck.inference import Predictor
         from dermcheck.training.evaluation.robustness import answer_perturbed, robustness_report
@@ -224,7 +224,7 @@ class _Measurement:
             **self._reports,
         }
 
-    def _measure(self, task: Task, model: tuple[nn.Module, ModelCard], folds: Sequence[int]) -> None:
+    def _measure(self, task: Task, model: LoadedModel, folds: Sequence[int]) -> None:
         from dermcheck.training.evaluation import classify_photographs, outline_photographs
         from dermcheck.training.evaluation.cases import draw_worst_diagnoses, draw_worst_outlines
         from dermcheck.training.evaluation.pictures import draw_classification, draw_outlines
@@ -232,7 +232,7 @@ class _Measurement:
 
         data, bar, drawn = self._data_set, not self._arguments.json, self._arguments.report is not None
         if task == "classification":
-            answers = classify_photographs(model, data, folds, progress=bar)
+            answers = classify_photographs(model, data, folds, outliner=self._outliner, progress=bar)
             self._reports[task] = classification_report(answers, model[1].rules)
             if drawn:
                 self.pictures[task] = draw_classification(answers)
@@ -275,7 +275,7 @@ def _opened(arguments: argparse.Namespace) -> Iterator[DataSet]:
         yield functools.reduce(operator.add, data_sets)
 
 
-def _models(arguments: argparse.Namespace) -> dict[Task, tuple[nn.Module, ModelCard]]:
+def _models(arguments: argparse.Namespace) -> dict[Task, LoadedModel]:
     """Load what shall be measured, by task."""
     from dermcheck.registry.versions import folder_version
 
@@ -287,7 +287,7 @@ def _models(arguments: argparse.Namespace) -> dict[Task, tuple[nn.Module, ModelC
     registry = open_registry(arguments)
     if not arguments.model:
         return {task: registry.in_use(task).load() for task in tasks}
-    chosen: dict[Task, tuple[nn.Module, ModelCard]] = {}
+    chosen: dict[Task, LoadedModel] = {}
     for name in arguments.model:
         version = registry.find(name, arguments.task)
         if version.task in chosen:
@@ -354,3 +354,14 @@ def _folds(text: str) -> tuple[int, ...]:
     if not folds or not all(0 <= fold <= 9 for fold in folds):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of folds, expected for example 9 or 0,1,2")
     return folds
+
+
+def _outliner(arguments: argparse.Namespace, models: dict[Task, LoadedModel]) -> LoadedModel:
+    """Load what shows a classifier where to look closer: the outliner measured, else the one in use."""
+    from dermcheck.registry.versions import folder_version
+
+    if "segmentation" in models:
+        return models["segmentation"]
+    if arguments.models:
+        return folder_version(arguments.models, "segmentation").load()
+    return open_registry(arguments).in_use("segmentation").load()

@@ -65,6 +65,10 @@ class Fitter:
             return self._whole(spec.side, spec.side, 1)
         return self._centre_square(spec.side)
 
+    def detail(self, spec: InputSpec) -> RGBImage:
+        """Copy the photograph, reduced to four times what `short_side` gives if it is larger."""
+        return self._reduce(*_fitted_size(*self._size, spec)).numpy().copy()
+
     def _whole(self, rows: int, columns: int, multiple: int) -> FittedPhotograph:
         key = (rows, columns, rows + -rows % multiple, columns + -columns % multiple)
         if key not in self._fitted:

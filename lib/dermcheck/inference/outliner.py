@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from dermcheck.dicom.pixels import RGBImage
 from dermcheck.dicom.segmentation import LesionMask
@@ -35,11 +35,17 @@ class Outliner:
         self.card = card
         self._network = network
 
+    def logits(self, photographs: Sequence[RGBImage]) -> list[Tensor]:
+        """Give each photograph's (H, W) logits on the grid of the network's input, without its padding."""
+        inputs = [prepare(pixels, self.card.input) for pixels in photographs]
+        outputs = run_network(self._network, [seen.pixels for seen in inputs])
+        return [
+            logits[0, : seen.rows, : seen.columns] for seen, (logits,) in zip(inputs, outputs, strict=True)
+        ]
+
     def outline(self, photographs: Sequence[RGBImage]) -> list[LesionMask]:
         """Find the lesion of each photograph: (rows, columns) bool of its own size."""
-        inputs = [prepare(pixels, self.card.input) for pixels in photographs]
-        outputs = run_network(self._network, inputs)
         return [
-            mask_at_size(without_islands(logits[0, : seen.rows, : seen.columns]), *pixels.shape[:2])
-            for pixels, seen, (logits,) in zip(photographs, inputs, outputs, strict=True)
+            mask_at_size(without_islands(logits), *pixels.shape[:2])
+            for pixels, logits in zip(photographs, self.logits(photographs), strict=True)
         ]

@@ -19,7 +19,7 @@ from torch import Tensor
 from dermcheck.dicom.segmentation import LesionMask
 from dermcheck.inference.resampling import resample
 
-__all__ = ["mask_at_size", "without_islands"]
+__all__ = ["mask_at_size", "positive_box", "without_islands"]
 
 _SMALLEST_ISLAND: Final = 0.1
 """Pieces with less than this part of the largest piece's area are dropped."""
@@ -43,7 +43,7 @@ def without_islands(logits: Tensor) -> Tensor:
     Tensor
         Of the same shape, `logits` itself where there is no island; pieces touch along edges, not at corners.
     """
-    box = _positive_box(logits)
+    box = positive_box(logits)
     if box is None:
         return logits
     pieces, count = scipy.ndimage.label((logits[box] > 0).numpy())
@@ -80,7 +80,7 @@ def mask_at_size(logits: Tensor, rows: int, columns: int) -> LesionMask:
     """
     height, width = logits.shape
     mask = np.zeros((rows, columns), np.bool_)
-    box = _positive_box(logits)
+    box = positive_box(logits)
     if box is None:
         return mask
     if rows < height or columns < width:
@@ -95,7 +95,7 @@ def mask_at_size(logits: Tensor, rows: int, columns: int) -> LesionMask:
     return mask
 
 
-def _positive_box(logits: Tensor) -> tuple[slice, slice] | None:
+def positive_box(logits: Tensor) -> tuple[slice, slice] | None:
     """Return the rows and columns that hold logits above 0."""
     positive = (logits > 0).numpy()
     rows = np.flatnonzero(positive.any(1))

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import nn
 
 from dermcheck.datastore.locations import cache_root
 from dermcheck.dicom.pixels import RGBImage
 from dermcheck.dicom.segmentation import LesionMask
 from dermcheck.inference.backends import Answer, ExportCache, RunnableModel, open_runner
+from dermcheck.inference.backends.base import Picture
+from dermcheck.inference.closer_look import cut, square_around
 from dermcheck.inference.diagnosing import Diagnostician
 from dermcheck.inference.fitting import Fitter
 from dermcheck.inference.postprocessing import mask_at_size, without_islands
 from dermcheck.inference.report import Diagnosis, LesionReport
 from dermcheck.inference.running import algorithm, check_task
 from dermcheck.inference.steps import ComputedPhotograph, PreparedPhotograph
-from dermcheck.networks.cards import ModelCard
-from dermcheck.networks.checkpoint import REFERENCE_MODELS, StoredModel
+from dermcheck.networks.checkpoint import REFERENCE_MODELS, LoadedModel, StoredModel
 
 __all__ = ["Model", "Predictor"]
 
-Model: TypeAlias = "StoredModel | tuple[nn.Module, ModelCard]"
+Model: TypeAlias = "StoredModel | LoadedModel"
 
 _EXPORTS: Final = "networks"
 """The folder of exported networks inside DermCheck's cache."""
@@ -124,8 +127,12 @@ class Predictor:
         """
         fitter = Fitter(pixels, size)
         classifier, outliner = fitter.fit(self.classifier_card.input), fitter.fit(self.outliner_card.input)
+        detail = None
+        if self.classifier_card.input.closer_look:
+            classifier = replace(classifier, picture=np.ascontiguousarray(np.rot90(classifier.picture)))
+            detail = fitter.detail(self.outliner_card.input)
         rows, columns = size or pixels.shape[:2]
-        return PreparedPhotograph(rows, columns, classifier, outliner)
+        return PreparedPhotograph(rows, columns, classifier, outliner, detail)
 
     def compute(self, photographs: Sequence[PreparedPhotograph]) -> list[ComputedPhotograph]:
         """Run both networks. `batch_size` photographs at once are quicker for each than one."""
@@ -133,10 +140,25 @@ class Predictor:
         for start in range(0, len(photographs), _AT_ONCE):
             part = photographs[start : start + _AT_ONCE]
             # Both networks' pictures wait together, so that no core is idle at the end of the first ones.
-            outlines = self._outliner.start([each.outliner.picture for each in part])
-            answers = self._classifier.start([each.classifier.picture for each in part])()
-            computed += map(_computed, part, answers, outlines())
+            outlining = self._outliner.start([each.outliner.picture for each in part])
+            classifying = self._classifier.start([each.classifier.picture for each in part])
+            outlines = [
+                outline[: each.outliner.rows, : each.outliner.columns]
+                for each, (outline,) in zip(part, outlining(), strict=True)
+            ]
+            if self.classifier_card.input.closer_look:
+                looking_closer = self._classifier.start(list(map(self._square, part, outlines)))
+                answers = list(map(_mean, classifying(), looking_closer()))
+            else:
+                answers = classifying()
+            computed += map(_computed, part, answers, outlines)
         return computed
+
+    def _square(self, photograph: PreparedPhotograph, outline: npt.NDArray[np.float32]) -> Picture:
+        """Fit the square around the outline to the classifier's input."""
+        assert photograph.detail is not None  # noqa: S101  # `prepare` keeps it for this
+        part = cut(photograph.detail, square_around(outline))
+        return Fitter(part).fit(self.classifier_card.input).picture
 
     def finish(self, computed: ComputedPhotograph) -> LesionReport:
         """Calibrate, apply the card's rules, and give the mask the photograph's own size."""
@@ -173,14 +195,19 @@ class Predictor:
         return self._diagnostician.diagnosis(computed.logits, computed.features)
 
 
-def _computed(photograph: PreparedPhotograph, answer: Answer, outline: Answer) -> ComputedPhotograph:
-    seen = photograph.outliner
+def _mean(whole: Answer, square: Answer) -> Answer:
+    return tuple((one + other) / 2 for one, other in zip(whole, square, strict=True))
+
+
+def _computed(
+    photograph: PreparedPhotograph, answer: Answer, outline: npt.NDArray[np.float32]
+) -> ComputedPhotograph:
     return ComputedPhotograph(
         rows=photograph.rows,
         columns=photograph.columns,
         logits=answer[0],
         features=answer[1] if len(answer) > 1 else None,
-        outline=outline[0][: seen.rows, : seen.columns],
+        outline=outline,
     )
 
 

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from dermcheck.dicom.author import Algorithm
 from dermcheck.errors import ModelError
-from dermcheck.inference.preprocessing import NetworkInput
 from dermcheck.networks.cards import ModelCard, Task
 
 __all__ = ["algorithm", "check_task", "run_network"]
@@ -17,15 +16,15 @@ __all__ = ["algorithm", "check_task", "run_network"]
 
 @torch.inference_mode()
 def run_network(
-    network: Callable[[Tensor], Tensor | tuple[Tensor, ...]], inputs: Sequence[NetworkInput]
+    network: Callable[[Tensor], Tensor | tuple[Tensor, ...]], inputs: Sequence[Tensor]
 ) -> list[tuple[Tensor, ...]]:
-    """Run the network on all inputs, those of equal size together, and give each its outputs."""
+    """Run the network on inputs (1, 3, H, W), those of equal size together, and give each its outputs."""
     by_size: dict[torch.Size, list[int]] = {}
-    for index, seen in enumerate(inputs):
-        by_size.setdefault(seen.pixels.shape, []).append(index)
+    for index, pixels in enumerate(inputs):
+        by_size.setdefault(pixels.shape, []).append(index)
     outputs: dict[int, tuple[Tensor, ...]] = {}
     for indices in by_size.values():
-        batch = torch.cat([inputs[i].pixels for i in indices]).contiguous(memory_format=torch.channels_last)
+        batch = torch.cat([inputs[i] for i in indices]).contiguous(memory_format=torch.channels_last)
         found = network(batch)
         parts = found if isinstance(found, tuple) else (found,)
         outputs.update(zip(indices, zip(*parts, strict=True), strict=True))

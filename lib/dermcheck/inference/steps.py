@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from dermcheck.dicom.pixels import RGBImage
 from dermcheck.inference.backends.base import Picture
 
 __all__ = ["ComputedPhotograph", "FittedPhotograph", "PreparedPhotograph"]
@@ -26,7 +27,7 @@ class FittedPhotograph:
 
 @dataclass(frozen=True, eq=False)
 class PreparedPhotograph:
-    """A photograph as both networks see it. About a megabyte, whatever the photograph's size."""
+    """A photograph as both networks see it. One to four megabytes, whatever the photograph's size."""
 
     rows: int
     """Of the photograph itself, and so of its mask."""
@@ -34,6 +35,8 @@ class PreparedPhotograph:
     classifier: FittedPhotograph
     outliner: FittedPhotograph
     """The same object as `classifier` where both see the same."""
+    detail: RGBImage | None = None
+    """(rows, columns, 3) uint8, reduced as far as a closer look allows; None where no look is taken."""
 
 
 @dataclass(frozen=True, eq=False)

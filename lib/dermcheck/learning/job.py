@@ -31,6 +31,7 @@ from dermcheck.training.training_state import CHECKPOINT_NAME
 
 if TYPE_CHECKING:
     from dermcheck.learning.order import TrainingOrder
+    from dermcheck.networks.checkpoint import LoadedModel
     from dermcheck.registry import Registry
     from dermcheck.training.progress import ProgressListener
 
@@ -140,7 +141,8 @@ def _learn(
     photographs = decode(material.data_set, side, cache, progress=bar)
     own_folds = sources_with_folds(material.data_set)
     data_set = identify(material.data_set, cache, progress=False)  # known from decoding, and as quick
-    identity = run_identity(configuration, photographs, start)
+    outliner = _outliner(registry, start)
+    identity = run_identity(configuration, photographs, start, outliner)
     if run is None:
         run = _default_run(order, training_folder(registry.folder), identity)
     if (known := _finished(run, identity)) is not None:
@@ -152,8 +154,8 @@ def _learn(
 
     choose = functools.partial(remembered_numerics, cache / "numerics.json", configuration.architecture)
     candidate = train(
-        configuration, photographs, start, run, pass_on, command=order.command, choose=choose, bar=bar,
-        pause=Courtesy(registry.folder),
+        configuration, photographs, start, run, pass_on, outliner=outliner,
+        command=order.command, choose=choose, bar=bar, pause=Courtesy(registry.folder),
     )  # fmt: skip
     reporter.update(phase="comparing")
     if order.from_corrections:
@@ -180,6 +182,11 @@ def _learn(
     )
     _close(run, outcome)
     return outcome
+
+
+def _outliner(registry: Registry, start: LoadedModel | None) -> LoadedModel | None:
+    """Load the outliner in use where a classifier needs it to look closer."""
+    return registry.in_use("segmentation").load() if start and start[1].input.closer_look else None
 
 
 def _learnt(order: TrainingOrder, material: Material) -> dict[str, Any]:

@@ -61,6 +61,9 @@ class InputSpec:
     quarter_turns: bool = False
     """`centre_square` only: whether the answers to the square in its four quarter turns are averaged, which
     takes four times as long."""
+    closer_look: bool = False
+    """With `quarter_turns` only: whether two of the turns show the square around the outliner's outline in
+    the place of the centred one (`inference.closer_look`), which takes no longer."""
 
     def __post_init__(self) -> None:
         """Refuse what would fail or silently mislead later."""
@@ -77,6 +80,10 @@ class InputSpec:
             not self.quarter_turns or self.geometry == "centre_square"
         )
         _expect("input.quarter_turns", self.quarter_turns, turns, "true or false, and false with short_side")
+        closer = isinstance(self.closer_look, bool) and (not self.closer_look or self.quarter_turns)
+        _expect(
+            "input.closer_look", self.closer_look, closer, "true or false, and true with quarter_turns only"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import safetensors.torch
 import torch
@@ -29,6 +29,7 @@ __all__ = [
     "CARD_NAME",
     "REFERENCE_MODELS",
     "WEIGHTS_NAME",
+    "LoadedModel",
     "StoredModel",
     "in_half_precision",
     "in_single_precision",
@@ -41,6 +42,8 @@ CARD_NAME: Final = "card.json"
 WEIGHTS_NAME: Final = "weights.safetensors"
 REFERENCE_MODELS: Final = Path(__file__).parents[1] / "reference_models"
 """The models that come with DermCheck, in `classifier/` and `outliner/`."""
+LoadedModel: TypeAlias = tuple[nn.Module, ModelCard]
+"""As `load_model` gives it."""
 
 
 def save_model(folder: Path, network: nn.Module, card: ModelCard) -> ModelCard:

@@ -22,9 +22,8 @@ from dermcheck.training.evaluation.answers import (
 from dermcheck.training.evaluation.seen import reasons_against
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from dermcheck.networks.cards import ModelCard
+    from dermcheck.networks.checkpoint import LoadedModel
 
 __all__ = ["compete"]
 
@@ -84,7 +83,8 @@ def compete(
         reason=reason,
     )
     contender = version.load()
-    answers = _answers(contender, data)
+    outliner = registry.in_use("segmentation").load() if version.task == "classification" else None
+    answers = _answers(contender, data, outliner)
     while True:
         current = registry.in_use(version.task)
         rival = current.load()
@@ -92,7 +92,8 @@ def compete(
         if unfair or isinstance(answers, NothingToAnswerError):
             decision = GateDecision(False, f"{unfair or answers} {KEPT}")
         else:
-            decision = decide(version.task, answers, answer_photographs(rival, data, REPORT))
+            rivals = answer_photographs(rival, data, REPORT, outliner=outliner)
+            decision = decide(version.task, answers, rivals)
         note = registry.promote if decision.promoted else registry.refuse
         try:
             note(version, decision.reason, who, figures=decision.figures, instead_of=current.name)
@@ -104,11 +105,11 @@ def compete(
 
 
 def _answers(
-    model: tuple[nn.Module, ModelCard], data: DataSet
+    model: LoadedModel, data: DataSet, outliner: LoadedModel | None
 ) -> ClassificationAnswers | OutlineAnswers | NothingToAnswerError:
     """Let the candidate answer; without anything to answer, no model is better than another."""
     try:
-        return answer_photographs(model, data, REPORT)
+        return answer_photographs(model, data, REPORT, outliner=outliner)
     except NothingToAnswerError as error:
         return error
 

@@ -22,6 +22,7 @@ from dermcheck.inference.classifier import Classifier
 from dermcheck.inference.rules import confidence
 from dermcheck.lesions import CLASSES
 from dermcheck.networks.cards import AnswerRules, Calibration, ModelCard, UsedFolds
+from dermcheck.networks.checkpoint import LoadedModel
 from dermcheck.networks.photograph_probe import attach_probe, probe_of
 from dermcheck.training.data.splits import FIT, LEFT_OUT, SELECT, stable_fold
 from dermcheck.training.evaluation.answers import outline_photographs
@@ -62,6 +63,7 @@ def finish_card(
     card: ModelCard,
     photographs: Photographs,
     *,
+    outliner: LoadedModel | None = None,
     source: str | None = None,
     features: CheckFeatures | None = None,
 ) -> ModelCard:
@@ -77,6 +79,8 @@ def finish_card(
         latter stays.
     photographs
         Those it was trained on; folds 0 to 7 are named as used for fitting, fold 8 for selecting.
+    outliner
+        As `Classifier` takes it.
     source
         Calibrate on the photographs of this source only: the one that has the mix of classes, cameras and
         patients that the probabilities are meant for. All by default.
@@ -93,7 +97,8 @@ def finish_card(
     card = replace(card, used_folds=_used_folds(card, photographs), figures={})
     if card.task == "segmentation":
         return replace(card, figures=_figures_of_outlines(network, card, photographs))
-    features = features or gather_features(network, card, photographs)
+    classifier = Classifier(network, card, outliner=outliner)
+    features = features or gather_features(classifier, photographs)
     card = _with_photograph_check(network, card, features)
     rows = photographs.rows(SELECT, source)
     rows = rows[photographs.diagnosis[rows] >= 0]
@@ -105,7 +110,7 @@ def finish_card(
         )  # fmt: skip
         return card
     if features is None:
-        logits = _logits(network, card, photographs, rows)
+        logits = _logits(classifier, photographs, rows)
     else:
         logits = features.selected_logits[np.searchsorted(photographs.rows(SELECT), rows)]
     truth = photographs.diagnosis[rows]
@@ -236,9 +241,8 @@ def _calibrate(
 
 
 def _logits(
-    network: nn.Module, card: ModelCard, photographs: Photographs, rows: npt.NDArray[np.int64]
+    classifier: Classifier, photographs: Photographs, rows: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    classifier = Classifier(network, card)
     batches = (rows[i : i + _BATCH] for i in range(0, len(rows), _BATCH))
     return np.concatenate([classifier.logits(list(photographs.images[batch])) for batch in batches])
 

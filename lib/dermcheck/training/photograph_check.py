@@ -15,14 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.optimize import minimize
-from torch import nn
 
 from dermcheck.dicom.pixels import RGBImage
-from dermcheck.inference.preprocessing import prepare
-from dermcheck.inference.running import run_network
-from dermcheck.inference.turning import reader_of
+from dermcheck.inference.classifier import Classifier
 from dermcheck.networks.architectures import ARCHITECTURES
-from dermcheck.networks.cards import ModelCard, PhotographCheck
+from dermcheck.networks.cards import PhotographCheck
 from dermcheck.networks.photograph_probe import PhotographProbe
 from dermcheck.training.data.splits import FIT, REPORT, SELECT
 from dermcheck.training.negatives import NEGATIVE_KINDS, blur, draw_negatives
@@ -96,20 +93,20 @@ class CheckFeatures:
         return probe, PhotographCheck(lesion_from=lesion_from, wrongly_flagged=flagged)
 
 
-def gather_features(network: nn.Module, card: ModelCard, photographs: Photographs) -> CheckFeatures | None:
-    """Run the network on lesion photographs of folds 0 to 8, and on other pictures.
+def gather_features(classifier: Classifier, photographs: Photographs) -> CheckFeatures | None:
+    """Run a classifier on lesion photographs of folds 0 to 8, and on other pictures.
 
     None where photographs are too few or the architecture names no head.
     """
-    if ARCHITECTURES[card.architecture].head is None or not enough_photographs(photographs):
+    if ARCHITECTURES[classifier.card.architecture].head is None or not enough_photographs(photographs):
         return None
     fit, select = photographs.rows(FIT), photographs.rows(SELECT)
     chosen = np.random.default_rng(_SEED).permutation(fit)[:_MOST]
-    selected, logits = head_features(network, card, _pictures(photographs, select))
+    selected, logits = head_features(classifier, _pictures(photographs, select))
     return CheckFeatures(
-        fitted=head_features(network, card, _pictures(photographs, chosen))[0],
+        fitted=head_features(classifier, _pictures(photographs, chosen))[0],
         selected=selected,
-        others=_draw_others(network, card, photographs, chosen, _SEED),
+        others=_draw_others(classifier, photographs, chosen, _SEED),
         selected_logits=logits,
     )
 
@@ -133,7 +130,7 @@ def fit_photograph_check(seen: CheckFeatures) -> tuple[PhotographProbe | None, P
 
 
 def measure_left_out(
-    network: nn.Module, card: ModelCard, photographs: Photographs, seen: CheckFeatures
+    classifier: Classifier, photographs: Photographs, seen: CheckFeatures
 ) -> dict[str, dict[str, float]]:
     """Measure the check on kinds of pictures that it never saw in any form, and on fold 9.
 
@@ -147,8 +144,8 @@ def measure_left_out(
         flags.
     """
     report = np.random.default_rng(_SEED).permutation(photographs.rows(REPORT))[:_MOST]
-    reported, _ = head_features(network, card, _pictures(photographs, report))
-    unseen = _draw_others(network, card, photographs, report, _SEED + 1)
+    reported, _ = head_features(classifier, _pictures(photographs, report))
+    unseen = _draw_others(classifier, photographs, report, _SEED + 1)
     measured = {}
     for kind, features in unseen.items():
         probe, check = seen.fit(without=kind)
@@ -160,17 +157,17 @@ def measure_left_out(
 
 
 def _draw_others(
-    network: nn.Module, card: ModelCard, photographs: Photographs, rows: npt.NDArray[np.int64], seed: int
+    classifier: Classifier, photographs: Photographs, rows: npt.NDArray[np.int64], seed: int
 ) -> dict[str, Float32Array]:
     """Draw pictures of each kind, blur some of the photographs, and give the features of all by kind."""
     kinds, pictures = draw_negatives(_PER_KIND, photographs.side, seed)
-    others = {kind: head_features(network, card, pictures[kinds == kind])[0] for kind in NEGATIVE_KINDS}
+    others = {kind: head_features(classifier, pictures[kinds == kind])[0] for kind in NEGATIVE_KINDS}
     strength = np.random.default_rng(seed).uniform(*BLUR, _BLURRED)
     blurred = (
         blur(picture, part)
         for picture, part in zip(_pictures(photographs, rows[:_BLURRED]), strength.tolist(), strict=False)
     )
-    return others | {"blurred": head_features(network, card, blurred)[0]}
+    return others | {"blurred": head_features(classifier, blurred)[0]}
 
 
 def _pictures(photographs: Photographs, rows: npt.NDArray[np.int64]) -> Iterator[RGBImage]:
@@ -213,9 +210,9 @@ def fit_probe(lesions: Float32Array, others: Float32Array) -> PhotographProbe:
 
 
 def head_features(
-    network: nn.Module, card: ModelCard, pictures: Iterable[RGBImage]
+    classifier: Classifier, pictures: Iterable[RGBImage]
 ) -> tuple[Float32Array, npt.NDArray[np.float64]]:
-    """Run the network on pictures of any size.
+    """Run a classifier on pictures of any size.
 
     Returns
     -------
@@ -229,12 +226,12 @@ def head_features(
     ValueError
         If the architecture names no head.
     """
-    if ARCHITECTURES[card.architecture].head is None:
-        raise ValueError(f"{card.architecture} has no head to read features before")
-    reader = reader_of(network, card)
+    architecture = classifier.card.architecture
+    if ARCHITECTURES[architecture].head is None:
+        raise ValueError(f"{architecture} has no head to read features before")
     outputs = []
     for batch in _batches(pictures):
-        outputs += run_network(reader, [prepare(pixels, card.input) for pixels in batch])
+        outputs += classifier.answers(batch)
     logits, features = (torch.stack(parts) for parts in zip(*outputs, strict=True))
     return features.float().numpy(), logits.double().numpy()
 

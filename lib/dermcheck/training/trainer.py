@@ -22,7 +22,7 @@ from dermcheck.files import replace_file
 from dermcheck.lesions import CLASSES
 from dermcheck.networks.architectures import ARCHITECTURES, build_network
 from dermcheck.networks.cards import OUTLINER_CLASSES, Calibration, InputSpec, ModelCard
-from dermcheck.networks.checkpoint import save_model
+from dermcheck.networks.checkpoint import LoadedModel, save_model
 from dermcheck.training.calibration import finish_card
 from dermcheck.training.classification import ClassificationLesson
 from dermcheck.training.configuration import TrainingConfiguration
@@ -53,7 +53,6 @@ _LICENCES: Final = {
 _MOST_EXAMINED: Final = 250
 """Photographs of fold 8 on which a short training from corrections selects; all calibrate."""
 
-Model: TypeAlias = tuple[nn.Module, ModelCard]
 ChooseNumerics: TypeAlias = Callable[[nn.Module, int, int], Numerics]
 _Lesson: TypeAlias = ClassificationLesson | SegmentationLesson
 
@@ -61,10 +60,11 @@ _Lesson: TypeAlias = ClassificationLesson | SegmentationLesson
 def train(
     configuration: TrainingConfiguration,
     photographs: Photographs,
-    start: Model | None,
+    start: LoadedModel | None,
     run: Path,
     progress: ProgressListener | None = None,
     *,
+    outliner: LoadedModel | None = None,
     command: str = "dermcheck train",
     choose: ChooseNumerics = fastest_numerics,
     bar: bool = True,
@@ -83,6 +83,8 @@ def train(
         ``progress.json`` and the candidate.
     progress
         Told how far it is.
+    outliner
+        Where a classifier to go on from looks closer, what shows it where (`inference.Classifier`).
     command
         For the card.
     choose
@@ -118,12 +120,12 @@ def train(
         run.mkdir(parents=True, exist_ok=True)
         write_split(photographs, run / _SPLIT_NAME)
         replace_file(run / _CONFIGURATION_NAME, json.dumps(configuration.to_json(), indent=2) + "\n")
-    identity = run_identity(configuration, photographs, start)
+    identity = run_identity(configuration, photographs, start, outliner)
     trained = _fit(network, card, configuration, photographs, run, identity, reporter, choose, bar, pause)
     reporter.update(phase="calibrating", seconds_left=None)
     if (count := _dendrites(trained, card.architecture)) and configuration.dendrites is not None:
         card = replace(card, dendrites=count, dendrites_on=configuration.dendrites.where)
-    card = finish_card(trained, card, photographs)
+    card = finish_card(trained, card, photographs, outliner=outliner)
     candidate = run / CANDIDATE_NAME
     if candidate.exists():  # of an earlier run, or killed before anybody took it
         with writing(candidate):
@@ -193,7 +195,9 @@ def _lesson(configuration: TrainingConfiguration, card: ModelCard, photographs: 
     )
 
 
-def _from_scratch(configuration: TrainingConfiguration, photographs: Photographs, command: str) -> Model:
+def _from_scratch(
+    configuration: TrainingConfiguration, photographs: Photographs, command: str
+) -> LoadedModel:
     """Build a network with random weights and the card that it starts with."""
     task = configuration.task
     torch.manual_seed(configuration.schedule.seed)
@@ -234,7 +238,7 @@ def _first_calibration(configuration: TrainingConfiguration, photographs: Photog
     )
 
 
-def _check(configuration: TrainingConfiguration, photographs: Photographs, start: Model | None) -> None:
+def _check(configuration: TrainingConfiguration, photographs: Photographs, start: LoadedModel | None) -> None:
     for sentence in (*photographs.problems, *check_folds(photographs, configuration.task)):
         logger.warning("%s", sentence)
     if (largest := max(configuration.schedule.sides)) > photographs.side:
@@ -276,13 +280,19 @@ def _dendrites(network: nn.Module, architecture: str) -> int:
     return len(dendrites)
 
 
-def run_identity(configuration: TrainingConfiguration, photographs: Photographs, start: Model | None) -> str:
-    """Return the SHA-256 of all that decides a training: settings, data with folds, and where it starts."""
+def run_identity(
+    configuration: TrainingConfiguration,
+    photographs: Photographs,
+    start: LoadedModel | None,
+    outliner: LoadedModel | None = None,
+) -> str:
+    """Return the SHA-256 of all that decides a training; parameters as of `train`."""
     parts = [configuration.to_json(), photographs.fingerprint, start[1].sha256 if start else ""]
+    parts += [outliner[1].sha256] if outliner else []
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _in_words(photographs: Photographs, start: Model | None) -> str:
+def _in_words(photographs: Photographs, start: LoadedModel | None) -> str:
     counts = zip(*np.unique(photographs.source, return_counts=True), strict=True)
     sources = ", ".join(f"{name} ({count:,} photographs)" for name, count in counts)
     words = f"{sources}: folds 0-7 trained, fold 8 selected and calibrated, fold 9 reported only"
@@ -291,7 +301,7 @@ def _in_words(photographs: Photographs, start: Model | None) -> str:
     return words
 
 
-def _licence(photographs: Photographs, start: Model | None) -> str:
+def _licence(photographs: Photographs, start: LoadedModel | None) -> str:
     sources = np.unique(photographs.source).tolist()
     terms = [_LICENCES[name] for name in sources if name in _LICENCES]
     if start is not None:

@@ -54,7 +54,7 @@ class RunnableModel:
         card = self.card
         about = [_FORMAT, backend, self.weights(), card.architecture, card.dendrites, card.dendrites_on]
         about += [card.input.mean, card.input.std, card.input.geometry, card.input.side, card.input.multiple]
-        about += [card.input.quarter_turns]
+        about += [card.input.quarter_turns, card.input.closer_look]
         digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()
         return f"{backend.replace(' ', '-')}-{card.task}-{digest[:24]}"
 

@@ -8,7 +8,6 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
 from tqdm import tqdm
 
 from dermcheck.dicom.pixels import RGBImage
@@ -18,7 +17,7 @@ from dermcheck.inference.classifier import Classifier
 from dermcheck.inference.outliner import Outliner
 from dermcheck.inference.report import Diagnosis
 from dermcheck.lesions import CLASSES
-from dermcheck.networks.cards import ModelCard
+from dermcheck.networks.checkpoint import LoadedModel
 from dermcheck.training.data.data_set import DataSet
 from dermcheck.training.data.picture_cache import Photographs
 from dermcheck.training.evaluation.masks import agreement
@@ -35,7 +34,6 @@ __all__ = [
     "outline_photographs",
 ]
 
-Model: TypeAlias = tuple[nn.Module, ModelCard]
 StrArray: TypeAlias = npt.NDArray[np.str_]
 Float64Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -104,16 +102,26 @@ class OutlineAnswers(Answers):
 
 
 def answer_photographs(
-    model: Model, data: DataSet | Photographs, folds: Iterable[int], *, progress: bool = False
+    model: LoadedModel,
+    data: DataSet | Photographs,
+    folds: Iterable[int],
+    *,
+    outliner: LoadedModel | None = None,
+    progress: bool = False,
 ) -> ClassificationAnswers | OutlineAnswers:
     """Let a model of either task answer; see `classify_photographs` and `outline_photographs`."""
     if model[1].task == "classification":
-        return classify_photographs(model, data, folds, progress=progress)
+        return classify_photographs(model, data, folds, outliner=outliner, progress=progress)
     return outline_photographs(model, data, folds, progress=progress)
 
 
 def classify_photographs(
-    model: Model, data: DataSet | Photographs, folds: Iterable[int], *, progress: bool = False
+    model: LoadedModel,
+    data: DataSet | Photographs,
+    folds: Iterable[int],
+    *,
+    outliner: LoadedModel | None = None,
+    progress: bool = False,
 ) -> ClassificationAnswers:
     """Classify the photographs of `folds` whose diagnosis is known.
 
@@ -125,6 +133,8 @@ def classify_photographs(
         A `DataSet` gives every picture in its own size, as the product sees it; let `identify` find its
         duplicates and choose its folds before. Decoded `Photographs` are read from the cache, which is
         quicker.
+    outliner
+        Needed where the model's card asks for a closer look, as the product gives it (`Classifier`).
     progress
         Whether to show a bar.
 
@@ -133,7 +143,7 @@ def classify_photographs(
     NothingToAnswerError
         If there is no such photograph.
     """
-    classifier = Classifier(*model)
+    classifier = Classifier(*model, outliner=outliner)
     cases = [case for case in find_cases(data, folds) if case.diagnosis >= 0]
     answered, problems = _answer(cases, classifier.diagnose, _diagnosis, "classifying", progress)
     columns = columns_of(answered, "a diagnosis", data, problems)
@@ -141,7 +151,7 @@ def classify_photographs(
 
 
 def outline_photographs(
-    model: Model, data: DataSet | Photographs, folds: Iterable[int], *, progress: bool = False
+    model: LoadedModel, data: DataSet | Photographs, folds: Iterable[int], *, progress: bool = False
 ) -> OutlineAnswers:
     """Outline the photographs of `folds` whose mask is known; parameters as of `classify_photographs`.
 

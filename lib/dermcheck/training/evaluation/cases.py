@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from dermcheck.inference.outliner import Outliner
 from dermcheck.lesions import CLASSES
+from dermcheck.networks.checkpoint import LoadedModel
 from dermcheck.training.data.data_set import DataSet, LabelledPhotograph
-from dermcheck.training.evaluation.answers import Answers, ClassificationAnswers, Model, OutlineAnswers
+from dermcheck.training.evaluation.answers import Answers, ClassificationAnswers, OutlineAnswers
 from dermcheck.training.evaluation.pictures import Picture, draw_case
 
 __all__ = ["draw_worst_diagnoses", "draw_worst_outlines"]
@@ -35,7 +36,7 @@ def draw_worst_diagnoses(answers: ClassificationAnswers, data_set: DataSet) -> l
     return _draw(answers, data_set, rows, draw)
 
 
-def draw_worst_outlines(answers: OutlineAnswers, data_set: DataSet, model: Model) -> list[Picture]:
+def draw_worst_outlines(answers: OutlineAnswers, data_set: DataSet, model: LoadedModel) -> list[Picture]:
     """Draw those with the smallest Jaccard index, with the model's outline and the expert's."""
     outliner = Outliner(*model)
 
