@@ -1,3 +1,5 @@
+import time
+
 import torch
 from torch import nn
 
@@ -27,6 +29,27 @@ def test_what_is_slow_in_bfloat16_is_trained_in_float32():
             return self.layer(pixels)
 
     assert fastest_numerics(Slow(), 64, 4, torch.device("cpu")).precision is torch.float32
+
+
+def test_a_first_step_that_prepares_something_does_not_count():
+    class Prepares(nn.Module):
+        """Is quick in bfloat16, once the first step has compiled what it needs."""
+
+        prepared = False
+
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(3, 3, 1)
+
+        def forward(self, pixels):
+            if not torch.is_autocast_enabled("cpu"):
+                time.sleep(0.1)
+            elif not Prepares.prepared:
+                Prepares.prepared = True
+                time.sleep(1)
+            return self.layer(pixels)
+
+    assert fastest_numerics(Prepares(), 8, 4, torch.device("cpu")).precision is torch.bfloat16
 
 
 def test_bfloat16_is_automatic_mixed_precision():

@@ -18,8 +18,9 @@ def keep_freed_memory() -> bool:
     """Let this process keep what it frees, for its next request, until it ends.
 
     glibc otherwise gives every large block back to the operating system and takes a new one for the next
-    layer's output, filled with zeros page by page: two thirds of the time of drawing a batch of views, as
-    measured.
+    layer's output, filled with zeros page by page. As measured, that is two thirds of the time of drawing a
+    batch of views, and up to half of a training step: nothing on one machine, on another, whose memory is
+    slower, 5.0 instead of 2.6 s (EfficientNet-Lite0, 48 photographs of 224 px). It costs a tenth more memory.
 
     Returns
     -------
