@@ -194,6 +194,9 @@ def publish(arguments: argparse.Namespace, data: DataSet, photographs: Photograp
         source=HAM10000 if classifies else None,
         features=features,
     )
+    if arguments.unmeasured:
+        save_model(arguments.output, network, card)
+        return
     with tempfile.TemporaryDirectory() as trial:
         save_model(Path(trial) / "model", network, card)
         model = load_model(Path(trial) / "model")
@@ -243,6 +246,11 @@ def main() -> None:
         help="state dict (.pt, .safetensors) or a candidate's folder; two of EfficientNet-Lite0 for a pair",
     )  # fmt: skip
     parser.add_argument("--output", type=Path, help="new folder for weights and card")
+    parser.add_argument(
+        "--unmeasured", action="store_true",
+        help="write the card without figures of fold 9: to measure a classifier and an outliner together "
+        "afterwards, with --measure and --write",
+    )  # fmt: skip
     parser.add_argument(
         "--measure", type=Path, nargs="+", metavar="DIR", help="folders of published models to measure again"
     )

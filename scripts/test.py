@@ -3,8 +3,7 @@
     python3 scripts/test.py                         # ruff, mypy, import rules, then all tests
     python3 scripts/test.py tests/dicom -k jpeg     # arguments go to pytest: only these tests
 
-All tests run in two parts at the same time: those of tests/end_to_end, tests/docs and tests/commands beside
-the others.
+All tests run in two parts at the same time: the folders of `BESIDE` beside the others.
 
 Exit status 0 if all is well, 1 if a check or a test failed. To choose a torch of your own, run
 scripts/start.py --torch-wheel FILE first.
@@ -26,7 +25,7 @@ CHECKS = (
     ("lint-imports",),
 )
 
-BESIDE = ("tests/end_to_end", "tests/docs", "tests/commands")
+BESIDE = ("tests/end_to_end", "tests/docs", "tests/commands", "tests/doctor", "tests/setup")
 
 
 def run_whole_suite(pytest: list[str]) -> int:

@@ -23,6 +23,7 @@ from dermcheck.batch.stages import SPARE, Wanted
 from dermcheck.batch.store import OnStored, check_can_store, store_results
 from dermcheck.datastore.locations import cache_root
 from dermcheck.errors import NotFoundError
+from dermcheck.inference.closer_look import needed_side
 from dermcheck.inference.predictor import Predictor
 from dermcheck.inference.priors import PRIOR_VARIABLE, clinic_prior
 from dermcheck.lesions import CLASSES
@@ -179,7 +180,9 @@ class _Models:
 
     def short_side(self) -> int:
         """Pixels along a photograph's shorter side of which the networks can make use."""
-        return SPARE * max(model.read_card().input.side for model in (self.classifier, self.outliner))
+        classifier, outliner = (model.read_card().input for model in (self.classifier, self.outliner))
+        least = SPARE * max(classifier.side, outliner.side)
+        return max(least, needed_side(classifier)) if classifier.closer_look else least
 
 
 def _prior_in_words() -> str:

@@ -9,6 +9,7 @@ through the network, as many as for four quarter turns.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,8 +19,9 @@ import torch
 
 from dermcheck.dicom.pixels import RGBImage
 from dermcheck.inference.postprocessing import positive_box, without_islands
+from dermcheck.networks.cards import InputSpec
 
-__all__ = ["Square", "cut", "square_around"]
+__all__ = ["Square", "cut", "needed_side", "square_around"]
 
 _MARGIN: Final = 1.2
 """Side of the square in longer sides of the lesion."""
@@ -58,6 +60,15 @@ def square_around(outline: npt.NDArray[np.float32]) -> Square:
 def _begin(part: slice, side: float, size: int) -> float:
     """Begin a square so that the stretch is in its middle, as far as the photograph goes."""
     return float(np.clip((part.start + part.stop - side) / 2, 0, size - side))
+
+
+def needed_side(spec: InputSpec) -> int:
+    """Say how many pixels along its shorter side a photograph needs for the smallest square to be sharp.
+
+    >>> needed_side(InputSpec(side=224, mean=(0, 0, 0), std=(1, 1, 1), geometry="centre_square"))
+    560
+    """
+    return math.ceil(spec.side / _SMALLEST)
 
 
 def cut(photograph: RGBImage, square: Square) -> RGBImage:
