@@ -1,6 +1,7 @@
 """`dermcheck evaluate` on drawn photographs, with models that see colour and brightness."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,14 @@ def test_words_name_figures_with_their_intervals(models, clinic, capsys):
     (line,) = [line for line in output.splitlines() if line.strip().startswith("balanced accuracy  ")]
     assert line.count("0.") == 3
     assert "segmentation" not in output
+
+
+def test_a_classifier_that_does_not_look_closer_needs_no_outliner(models, clinic, capsys):
+    shutil.rmtree(models / "outliner")
+    arguments = ("--data", clinic, "--models", models, "--task", "classification", "--json")
+    status, output, errors = evaluate(*arguments, capsys=capsys)
+    assert status == 0, errors
+    assert "classification" in json.loads(output)
 
 
 def test_folds_that_the_model_has_seen_are_refused_and_accepted_only_aloud(models, clinic, capsys):

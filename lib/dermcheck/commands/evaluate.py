@@ -142,7 +142,7 @@ def run(arguments: argparse.Namespace) -> int:
 class _Measurement:
     """What is measured of each task, collected."""
 
-    def __init__(self, arguments: argparse.Namespace, opened: DataSet, outliner: LoadedModel) -> None:
+    def __init__(self, arguments: argparse.Namespace, opened: DataSet, outliner: LoadedModel | None) -> None:
         from dermcheck.datastore.locations import cache_root
         from dermcheck.training.data import identify
         from dermcheck.training.evaluation.seen import sources_with_folds
@@ -298,6 +298,20 @@ def _models(arguments: argparse.Namespace) -> dict[Task, LoadedModel]:
     return chosen
 
 
+def _outliner(arguments: argparse.Namespace, models: dict[Task, LoadedModel]) -> LoadedModel | None:
+    """Load what shows a classifier where to look closer: the outliner measured, else the one in use.
+
+    None where no classifier is measured that looks closer.
+    """
+    from dermcheck.registry.versions import folder_version
+
+    if "segmentation" in models or not models["classification"][1].input.closer_look:
+        return models.get("segmentation")
+    if arguments.models:
+        return folder_version(arguments.models, "segmentation").load()
+    return open_registry(arguments).in_use("segmentation").load()
+
+
 def _save(folder: Path, report: dict[str, Any], page: str) -> None:
     contents = {"report.json": json.dumps(report, indent=2, ensure_ascii=False) + "\n", "report.html": page}
     try:
@@ -354,14 +368,3 @@ def _folds(text: str) -> tuple[int, ...]:
     if not folds or not all(0 <= fold <= 9 for fold in folds):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of folds, expected for example 9 or 0,1,2")
     return folds
-
-
-def _outliner(arguments: argparse.Namespace, models: dict[Task, LoadedModel]) -> LoadedModel:
-    """Load what shows a classifier where to look closer: the outliner measured, else the one in use."""
-    from dermcheck.registry.versions import folder_version
-
-    if "segmentation" in models:
-        return models["segmentation"]
-    if arguments.models:
-        return folder_version(arguments.models, "segmentation").load()
-    return open_registry(arguments).in_use("segmentation").load()
